@@ -1,0 +1,35 @@
+"""The Hoeffding-Bentkus p-value, for any bounded loss."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.special import bdtr, xlogy
+
+from prudent.bounds._checks import check_losses
+
+
+def hoeffding_bentkus(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
+    """Hoeffding-Bentkus p-value of H0 "risk > alpha" for losses in [0, 1].
+
+        p = min(1, exp(-n h(min(r, alpha), alpha)), e P(Bin(n, alpha) <= ceil(S)))
+        h(a, b) = a ln(a/b) + (1-a) ln((1-a)/(1-b)),    S = sum of losses,  r = S / n
+
+    Args:
+        losses: (n,), each in [0, 1], of independent examples.
+        alpha: tolerated risk, in (0, 1).
+
+    Returns: the p-value, in [0, 1]; lower = stronger evidence that the risk is at most alpha.
+
+    Raises:
+        BadInput: losses outside [0, 1], no losses, alpha outside (0, 1).
+
+    Source: Bates et al. 2021, "Distribution-Free, Risk-Controlling Prediction Sets", arXiv:2101.02703, section 3.1.
+    The sum is correctly rounded (math.fsum) before ceil, so that an exact integer is not rounded up.
+    """
+    check_losses(losses, alpha)
+    n, total = len(losses), math.fsum(losses)
+    rate = min(total / n, alpha)
+    divergence = xlogy(rate, rate / alpha) + xlogy(1 - rate, (1 - rate) / (1 - alpha))
+    bentkus = math.e * bdtr(math.ceil(total), n, alpha)
+    return min(1.0, math.exp(-n * divergence), float(bentkus))

@@ -1,0 +1,124 @@
+"""Is the network right as often as it says? Errors of predicted probabilities, in float64."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from prudent.errors import BadInput
+from prudent.types import Predictions
+
+
+def nll(predictions: Predictions) -> float:
+    """Negative log likelihood: mean of -ln p(true class), in nats, >= 0, lower is better.
+
+    With members, p is the mean of their probabilities.
+    """
+    labels = _labels(predictions)
+    each = np.take_along_axis(predictions.log_probabilities, _at(labels, predictions), axis=-1)[..., 0]
+    if predictions.members is not None:
+        each = np.logaddexp.reduce(each, axis=0) - np.log(predictions.members)
+    return float(-each.mean())
+
+
+def brier(predictions: Predictions) -> float:
+    """Brier score: mean over examples of sum over classes of (p - y)^2, in [0, 2], lower is better.
+
+    Source: Brier 1950, "Verification of forecasts expressed in terms of probability" (the original, two-sided sum).
+    """
+    difference = predictions.probabilities.copy()
+    difference[np.arange(predictions.n), _labels(predictions)] -= 1
+    return float(np.square(difference).sum(axis=1).mean())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reliability:
+    """What a reliability diagram shows: for each equal-width bin of top-label confidence, said against true.
+
+    Args:
+        edges: (bins + 1,) from 0 to 1.
+        counts: (bins,) predictions in each bin.
+        right: (bins,) correct ones among them.
+        confidence: (bins,) sum of the stated confidence in each bin (divide by counts for the mean).
+    """
+
+    edges: Float64[np.ndarray, " edges"]
+    counts: Int64[np.ndarray, " bins"]
+    right: Int64[np.ndarray, " bins"]
+    confidence: Float64[np.ndarray, " bins"]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error of these bins, in [0, 1]."""
+        return float(np.abs(self.confidence - self.right).sum() / self.counts.sum())
+
+
+def reliability(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> Reliability:
+    """Bin the top-label confidence into `bins` equal-width bins.
+
+    Args:
+        predictions: with labels.
+        bins: number of bins, >= 1.
+        closed: which end belongs to a bin. "left": [k/B, (k+1)/B), the last bin also holds confidence 1.
+            "right": (k/B, (k+1)/B], the first bin also holds confidence 0.
+
+    Raises:
+        BadInput: predictions without labels, bins < 1.
+    """
+    confidence = predictions.probabilities.max(axis=1)
+    return bin_confidence(confidence, predictions.decisions == _labels(predictions), bins=bins, closed=closed)
+
+
+def bin_confidence(
+    confidence: Float64[np.ndarray, " n"],
+    correct: Bool[np.ndarray, " n"],
+    *,
+    bins: int = 15,
+    closed: Literal["left", "right"] = "left",
+) -> Reliability:
+    """`reliability` from stated confidences in [0, 1] and whether each prediction was correct."""
+    if bins < 1:
+        raise BadInput(f"at least one bin is needed; got bins={bins}")
+    # k / bins, not linspace: its edges are one ulp off, which moves values that lie on an edge
+    edges = np.arange(bins + 1) / bins
+    if closed == "left":
+        which = np.searchsorted(edges, confidence, side="right") - 1
+    else:
+        which = np.searchsorted(edges, confidence, side="left") - 1
+    which = np.clip(which, 0, bins - 1)
+    return Reliability(
+        edges=edges,
+        counts=np.bincount(which, minlength=bins).astype(np.int64),
+        right=np.bincount(which[correct], minlength=bins).astype(np.int64),
+        confidence=np.bincount(which, weights=confidence, minlength=bins),
+    )
+
+
+def ece(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> float:
+    """Expected calibration error of the top label over equal-width bins, in [0, 1], lower is better.
+
+        ECE = sum over bins of (n_b / n) |mean confidence in b - accuracy in b|
+
+    The plug-in estimate is biased upwards by about sqrt(bins / n): compare networks on the same n and bins only.
+
+    Args:
+        predictions: with labels.
+        bins: number of bins; 15 is the field's habit.
+        closed: edge rule, see `reliability`. Confidence of exactly 1 is in the last bin under either.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599, eq. 3 (its bins are closed
+    on the right).
+    """
+    return reliability(predictions, bins=bins, closed=closed).ece
+
+
+def _labels(predictions: Predictions) -> Int64[np.ndarray, " n"]:
+    if predictions.labels is None:
+        raise BadInput("this needs true labels; these predictions have none (labels=None)")
+    return predictions.labels
+
+
+def _at(labels: Int64[np.ndarray, " n"], predictions: Predictions) -> Int64[np.ndarray, "..."]:
+    index = labels[:, None]
+    return index if predictions.members is None else np.broadcast_to(index, (predictions.members, *index.shape))

@@ -1,0 +1,107 @@
+"""A folder as a registry: file `taylor.py` in it defines function `taylor`, and that is all it takes to add one."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from prudent.errors import BadInput, UnknownName
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The methods in one folder of the package, by name.
+
+    Listing them imports nothing; taking one imports its file only.
+    `package` is the folder ("prudent.scores"), `noun` what one of its files is called in messages ("score").
+    """
+
+    package: str
+    noun: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder on disk."""
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or not spec.submodule_search_locations:
+            raise BadInput(f"{self.package} is not a folder of methods")
+        return Path(spec.submodule_search_locations[0])
+
+    def names(self) -> list[str]:
+        """The names of all methods, sorted. Files that start with "_" are none."""
+        return sorted(path.stem for path in self.folder.glob("*.py") if not path.stem.startswith("_"))
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a method of this name exists."""
+        return name in self.names()
+
+    def module(self, name: str) -> ModuleType:
+        """The module that defines `name`. Raises UnknownName."""
+        if name not in self:
+            raise UnknownName.of(self.noun, name, self)
+        return importlib.import_module(f"{self.package}.{name}")
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        """The function `name` in file `name.py`. Raises UnknownName."""
+        function: Callable[..., Any] = getattr(self.module(name), name)
+        return function
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """The function that a study file or a command line means: a name in the folder, or "package.module:callable".
+
+        Raises:
+            UnknownName: a plain name that the folder does not have.
+            BadInput: "module:callable" that cannot be imported, or is not callable.
+        """
+        if ":" not in name:
+            return self[name]
+        module_name, _, attribute = name.partition(":")
+        try:
+            function = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise BadInput(
+                f"{self.noun} {name!r} could not be imported ({error}); write package.module:callable"
+            ) from error
+        if not callable(function):
+            raise BadInput(f"{self.noun} {name!r} must be callable; it is a {type(function).__name__}")
+        return function  # type: ignore[no-any-return]
+
+    def summary(self, name: str) -> tuple[str, str]:
+        """First sentence and source line of a method's docstring, read without importing it: ("...", "Author year")."""
+        tree = ast.parse((self.folder / f"{name}.py").read_text(encoding="utf-8"))
+        function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+        text = ast.get_docstring(function) or ""
+        source = text.partition("Source:")[2].strip().split("\n\n")[0]
+        return text.split("\n")[0], " ".join(source.split())
+
+
+def check_options(
+    function: Callable[..., Any], options: dict[str, object], *, noun: str, given: tuple[str, ...] = ()
+) -> None:
+    """Refuse options that `function` does not take, before any work.
+
+    Args:
+        function: a method; its keyword parameters are its options.
+        options: what the study file or the command line gives.
+        noun: how messages call the method ("model 'mlp'").
+        given: parameters that prudent itself fills in, and that are therefore no options.
+
+    Raises:
+        UnknownName: an option that the method does not have.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in given]
+    for name in options:
+        if name not in known:
+            raise UnknownName.of(f"option of {noun}", name, known)

@@ -1,0 +1,37 @@
+"""Run one network once over every split."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prudent import data as data_sets
+from prudent.archive import predictions_to_bytes
+from prudent.cells import Input, Made
+from prudent.cells._shared import data_of, module_of, network_of
+from prudent.prediction import predict
+
+SIZE = 512
+
+
+def predictions(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
+    """What one network answers on validation, certification, test and OOD examples, also under dropout.
+
+    Args:
+        options: data, ood (or None), mc_samples (or None), seed.
+        inputs: network.
+
+    Returns: outputs validation, certification, test, and where there are strangers ood; with mc_samples also test_mc
+    and ood_mc. Each is a safetensors file of `Predictions`.
+    """
+    model = module_of(network_of(inputs["network"]))
+    data = data_of(options)
+    sets = {split: data.splits[split] for split in ("validation", "certification", "test")}
+    if options["ood"] is not None:
+        sets["ood"] = data_sets.load(options["ood"]["name"], options["ood"]["options"]).splits["ood"]
+    outputs = {}
+    for split, examples in sets.items():
+        batches = examples.batches(SIZE)
+        outputs[split] = predictions_to_bytes(predict(model, batches))
+        if options["mc_samples"] is not None and split in ("test", "ood"):
+            sampled = predict(model, batches, mc_samples=options["mc_samples"], seed=options["seed"])
+            outputs[f"{split}_mc"] = predictions_to_bytes(sampled)
+    return Made(outputs=outputs)

@@ -1,0 +1,33 @@
+"""CIFAR-10."""
+
+from prudent.data._parquet import labelled_images
+from prudent.splits import Data
+
+
+def cifar10(*, validation: int = 5000, certification: int = 5000, test: int = 10000, seed: int = 0) -> Data:
+    """60,000 colour images of animals and vehicles, 32 x 32 pixels in [0, 1].
+
+    The test split is taken from the official test set; the other three divide the official training set. Read from
+    $PRUDENT_DATA/cifar10/, or loaded from the hub.
+
+    Args:
+        validation, certification, test: examples in these splits; the rest is for training.
+        seed: of the division.
+
+    Returns: inputs (3, 32, 32), 10 classes.
+
+    Raises:
+        BadInput: the files are absent (the message says where they belong), sizes that leave a split empty.
+
+    Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".
+    """
+    return labelled_images(
+        "cifar10",
+        hub="uoft-cs/cifar10",
+        about="CIFAR-10, animals and vehicles, 32 x 32 colour",
+        validation=validation,
+        certification=certification,
+        test=test,
+        seed=seed,
+        image="img",
+    )

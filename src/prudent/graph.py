@@ -1,0 +1,150 @@
+"""A study as a graph of cells: everything that will be computed, and under which keys, before anything is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prudent.keys import Cell, code_version
+from prudent.settings import Method, Settings
+from prudent.wording import percent
+
+DENSE = ("", 0.0)
+"""Address of the dense network: no method, nothing removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trio:
+    """The cells of one network: the network itself, its predictions, and its measured time."""
+
+    network: Cell
+    predictions: Cell
+    latency: Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """All cells of a study.
+
+    Args:
+        networks: (seed, method, sparsity) -> the network's cells; ("", 0.0) stands for the dense network.
+        cells: every cell after those that it needs; what others wait for comes first.
+    """
+
+    networks: Mapping[tuple[int, str, float], Trio]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprints:
+    """Fingerprints of what a study reads.
+
+    Args:
+        task: of all splits of the data set.
+        ood: of the strangers, "" without.
+    """
+
+    task: str
+    ood: str
+
+
+def build_graph(study: Settings, data: Fingerprints) -> Graph:
+    """Lay out the cells of a study.
+
+    Args:
+        study: the settings.
+        data: fingerprints of the data that they name.
+
+    Raises:
+        BadInput: a private method whose code cannot be read.
+    """
+    networks: dict[tuple[int, str, float], Trio] = {}
+    for seed in study.seeds:
+        maker = _Maker(study, data, seed)
+        dense = maker.dense()
+        networks[seed, *DENSE] = maker.trio(dense, dense)
+        for method in sorted(study.methods, key=lambda m: m.control_of is not None):
+            previous: Cell | None = None
+            for sparsity in method.sparsities:
+                like = networks[seed, method.control_of, sparsity].network if method.control_of else None
+                previous = maker.pruned(method, sparsity, dense, previous, like)
+                networks[seed, method.name, sparsity] = maker.trio(previous, dense)
+    trios = list(networks.values())
+    stages = ([t.network for t in trios], [t.predictions for t in trios], [t.latency for t in trios])
+    return Graph(networks=networks, cells=tuple(cell for stage in stages for cell in stage))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the cells of one seed."""
+
+    study: Settings
+    data: Fingerprints
+    seed: int
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """Settings that every training cell reads."""
+        study = self.study
+        return {
+            "data": {"name": study.data.name, "options": study.data.options},
+            "model": {"name": study.model.name, "options": study.model.options},
+            "seed": self.seed,
+        }
+
+    def modules(self, kind: str, *more: tuple[str, str]) -> str:
+        """Hash of the code of a kind of cell and of the methods that it loads by name."""
+        study = self.study
+        named = [("data", study.data.name), ("models", study.model.name), *more]
+        files = [n.partition(":")[0] if ":" in n else f"prudent.{folder}.{n}" for folder, n in named]
+        return code_version([f"prudent.cells.{kind}", *files])
+
+    def dense(self) -> Cell:
+        return Cell(
+            kind="dense",
+            options=self.shared | {"training": self.study.training.model_dump()},
+            inputs={},
+            data=(self.data.task,),
+            code=self.modules("dense"),
+            label=f"seed {self.seed}, dense",
+        )
+
+    def pruned(self, method: Method, sparsity: float, dense: Cell, previous: Cell | None, like: Cell | None) -> Cell:
+        inputs = {"dense": dense.key}
+        if method.schedule == "iterative" and previous is not None:
+            inputs["parent"] = previous.key
+        if like is not None:
+            inputs["like"] = like.key
+        own = {k: getattr(method, k) for k in ("score", "granularity", "scope", "rewind")}
+        return Cell(
+            kind="pruned",
+            options=self.shared | own | {"sparsity": sparsity, "training": method.retraining.model_dump()},
+            inputs=inputs,
+            data=(self.data.task,),
+            code=self.modules("pruned", ("scores", method.score)),
+            label=f"seed {self.seed}, {method.name} {percent(sparsity)}",
+        )
+
+    def trio(self, network: Cell, dense: Cell) -> Trio:
+        study = self.study
+        ood = None if study.data.ood is None else {"name": study.data.ood, "options": study.data.ood_options}
+        options = {k: self.shared[k] for k in ("data", "seed")}
+        strangers = [("data", study.data.ood)] if study.data.ood else []
+        predictions = Cell(
+            kind="predictions",
+            options=options | {"ood": ood, "mc_samples": study.evaluation.mc_samples},
+            inputs={"network": network.key},
+            data=(self.data.task, self.data.ood),
+            code=self.modules("predictions", *strangers),
+            label=f"{network.label}, predictions",
+        )
+        timing = {"batch": study.evaluation.latency_batch, "turns": study.evaluation.latency_turns}
+        latency = Cell(
+            kind="latency",
+            options={"data": self.shared["data"], **timing},
+            inputs={"dense": dense.key, "network": network.key},
+            data=(self.data.task,),
+            code=self.modules("latency"),
+            label=f"{network.label}, timing",
+            alone=True,
+        )
+        return Trio(network=network, predictions=predictions, latency=latency)

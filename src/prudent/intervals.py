@@ -1,0 +1,65 @@
+"""Intervals for proportions and over seeds."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from scipy.special import betaincinv, stdtrit
+
+from prudent.errors import BadInput
+from prudent.types import Metric
+from prudent.wording import percent, plural
+
+
+def upper_limit(k: int, n: int, *, delta: float = 0.05) -> float:
+    """One-sided Clopper-Pearson upper limit of a proportion: with probability >= 1 - delta it is not below the truth.
+
+    The smallest rate at which k or fewer of n would have probability at most delta: Beta(1 - delta; k + 1, n - k), and
+    1 for k = n.
+
+    Source: Clopper, Pearson 1934, "The Use of Confidence or Fiducial Limits".
+    """
+    _check(k, n, delta)
+    return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - delta))
+
+
+def lower_limit(k: int, n: int, *, delta: float = 0.05) -> float:
+    """One-sided Clopper-Pearson lower limit of a proportion; the mirror image of `upper_limit`."""
+    _check(k, n, delta)
+    return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, delta))
+
+
+def clopper_pearson(k: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Two-sided exact interval of a proportion k of n at the given level, (1 - level) / 2 in each tail."""
+    tail = (1 - level) / 2
+    return lower_limit(k, n, delta=tail), upper_limit(k, n, delta=tail)
+
+
+def over_seeds(values: Sequence[float], *, better: Literal["lower", "higher", "neither"] = "lower") -> Metric:
+    """Mean over seeds with its interval.
+
+    From 5 seeds on the interval is Student's t for the mean at 95 %; with fewer it would be too wide to say anything,
+    and the lowest and highest seed are given instead. `Metric.interval` says which.
+
+    Args:
+        values: one number for each seed, at least one.
+        better: which direction is better.
+    """
+    if not values:
+        raise BadInput("an interval over seeds needs at least one seed")
+    n, mean = len(values), math.fsum(values) / len(values)
+    if n < 5:
+        name = f"range of {plural(n, 'seed')}" if n > 1 else ""
+        lo, hi = (min(values), max(values)) if n > 1 else (None, None)
+        return Metric(value=mean, lo=lo, hi=hi, interval=name, better=better)
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n)
+    name = f"{percent(0.95)} t interval of the mean over {plural(n, 'seed')}"
+    return Metric(value=mean, lo=mean - half, hi=mean + half, interval=name, better=better)
+
+
+def _check(k: int, n: int, delta: float) -> None:
+    if not 0 <= k <= n or n < 1:
+        raise BadInput(f"k of n needs 0 <= k <= n and n >= 1; got {k} of {n}")
+    if not 0 < delta < 1:
+        raise BadInput(f"delta lies in (0, 1); got {delta}")

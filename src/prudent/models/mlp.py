@@ -1,0 +1,33 @@
+"""A multilayer perceptron."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+
+def mlp(shape: Sequence[int], classes: int, *, hidden: Sequence[int] = (30,), dropout: float = 0.0) -> nn.Sequential:
+    """Fully connected layers with ReLU between them, and dropout before the last if asked for.
+
+    Args:
+        shape: of one input; it is flattened.
+        classes: number of logits.
+        hidden: units of the hidden layers. (30,) on two inputs is the 2-30-2 network of the moons experiments,
+            (300, 100) on 28x28 images is LeNet-300-100.
+        dropout: rate before the last layer, in [0, 1).
+
+    Returns: a plain network (nn.Sequential); inputs (batch, *shape), logits (batch, classes).
+
+    Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition" (LeNet-300-100).
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    size = math.prod(shape)
+    for i, units in enumerate(hidden, start=1):
+        layers[f"fc{i}"] = nn.Linear(size, units)
+        layers[f"relu{i}"] = nn.ReLU()
+        size = units
+    if dropout > 0:
+        layers["dropout"] = nn.Dropout(dropout)
+    layers[f"fc{len(hidden) + 1}"] = nn.Linear(size, classes)
+    return nn.Sequential(layers)

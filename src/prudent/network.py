@@ -1,0 +1,145 @@
+"""What a network is to the rest of prudent: its prunable weights, its fingerprint, its modes, its arithmetic."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from prudent.errors import BadInput, CannotPrune
+
+Scores = Mapping[str, Tensor]
+"""Importance of every prunable weight: parameter name -> tensor of its shape, higher = keep."""
+
+PRUNABLE = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+"""Layers whose weights are prunable. Biases, normalisation and embeddings are kept: they are few, or change meaning."""
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The prunable weights of a network: parameter name -> parameter, in the order of its modules.
+
+    These are the weights of linear and (transposed) convolution layers. A tied weight is listed once.
+
+    Raises:
+        CannotPrune: no such layer, a layer masked by torch.nn.utils.prune or parametrised (its weight is computed, not
+            stored), or a lazy layer that has not seen an input yet.
+    """
+    found: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        if not isinstance(module, PRUNABLE):
+            continue
+        weight = module._parameters.get("weight")
+        if not isinstance(weight, nn.Parameter):
+            raise CannotPrune(
+                f"layer {name!r} has no stored weight (masked by torch.nn.utils.prune, or parametrised): make it "
+                "permanent first, with torch.nn.utils.prune.remove or parametrize.remove_parametrizations"
+            )
+        if isinstance(weight, nn.parameter.UninitializedParameter):
+            raise CannotPrune(f"layer {name!r} has no shape yet: run the network once on an example input")
+        if id(weight) not in seen:
+            seen.add(id(weight))
+            found[f"{name}.weight" if name else "weight"] = weight
+    if not found:
+        raise CannotPrune(f"{type(model).__name__} has no linear or convolution layer, so nothing to prune")
+    return found
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode; afterwards every module is back in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of torch fixed by `seed` inside, the global generators untouched outside."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
+    """sha256 over names, dtypes, shapes and bytes of everything in the state dict, as 64 hex digits.
+
+    Two networks with the same fingerprint compute the same function if they are of the same architecture.
+    """
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters, tied ones once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def macs(model: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates of one forward pass on `example`, for the whole batch; biases and pointwise work excluded.
+
+    Counted by torch's own counter on the operations that really run: grouped, dilated and transposed convolutions,
+    linear layers and attention.
+    """
+    return sum(macs_by_layer(model, example).values())
+
+
+def macs_by_layer(model: nn.Module, example: Tensor) -> dict[str, int]:
+    """`macs` for each module that does the arithmetic itself: module name -> multiply-accumulates."""
+    counts: dict[str, int] = {}
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), evaluating(model), counter:
+        model(example)
+    prefix = type(model).__name__
+    per_module = {str(name): sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
+    total = per_module.get("Global", 0) // 2
+    for name, _ in model.named_modules():
+        if name and not any(other.startswith(f"{prefix}.{name}.") for other in per_module):
+            flops = per_module.get(f"{prefix}.{name}", 0)
+            if flops:
+                counts[name] = flops // 2
+    rest = total - sum(counts.values())
+    return counts | ({"": rest} if rest else {})
+
+
+def check_runs(model: nn.Module, example: Tensor) -> Tensor:
+    """Run the network on `example` in evaluation mode and return its answer, or refuse.
+
+    Raises:
+        BadInput: it does not run, or does not answer (n, classes).
+    """
+    try:
+        with torch.no_grad(), evaluating(model):
+            answer = model(example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"{type(model).__name__} does not run on an input of shape {tuple(example.shape)}: {reason}"
+        ) from error
+    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(example):
+        came = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise BadInput(f"a network answers logits of shape (n, classes); {type(model).__name__} answered {came}")
+    return answer
+
+
+Score = Callable[..., Scores]

@@ -1,0 +1,200 @@
+"""Networks as files: JSON that says what they are, safetensors that hold the numbers. No pickle, ever.
+
+A masked network stores each pruned weight as its kept values and a mask of 1 bit a weight; a smaller network stores its
+own layers and, 1 bit a channel, which channels of the original it keeps.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from prudent.errors import BadInput, PrudentError
+from prudent.files import read_file, write_whole
+from prudent.masks import Mask
+from prudent.models import build as build_model
+from prudent.network import parameters
+from prudent.pruning import Pruned
+from prudent.surgery.cutting import cut
+from prudent.surgery.shrinking import Proof, Shrunk, plan_of
+
+SCHEMA = 1
+DESCRIPTION = "network.json"
+NUMBERS = "network.safetensors"
+
+Saved = nn.Module | Pruned | Shrunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How to build the network that was pruned: a model by name, its input shape, classes and options."""
+
+    name: str
+    shape: tuple[int, ...]
+    classes: int
+    options: Mapping[str, Any]
+
+    def build(self) -> nn.Module:
+        """A network of this architecture; its weights do not matter."""
+        return build_model(self.name, self.shape, self.classes, seed=0, options=dict(self.options))
+
+
+def save(network: Saved, folder: str | Path, *, architecture: Architecture | None = None) -> Path:
+    """Write a network into a folder: network.json and network.safetensors, each whole or not at all.
+
+    Args:
+        network: a plain, a masked (`Pruned`) or a smaller (`Shrunk`) network; not changed. After more training, put
+            the trained module in its place first: dataclasses.replace(pruned, model=trained).
+        folder: made if absent; files of these names in it are replaced.
+        architecture: how to build the original, so that `load` needs no `build`.
+
+    Returns: the folder.
+
+    Raises:
+        PrudentError: the folder cannot be written to.
+    """
+    for name, content in pack(network, architecture=architecture).items():
+        write_whole(Path(folder) / name, content)
+    return Path(folder)
+
+
+def load(folder: str | Path, *, build: Callable[[], nn.Module] | None = None) -> Saved:
+    """Read a network that `save` wrote: an nn.Module, a Pruned or a Shrunk, as it was saved.
+
+    Args:
+        folder: where it is.
+        build: makes a network of the original architecture (its weights are replaced); may be left out if the
+            architecture was saved.
+
+    Raises:
+        PrudentError: a file is missing or unreadable.
+        BadInput: the files do not fit each other, or not the network that `build` makes.
+    """
+    return unpack({name: read_file(Path(folder) / name) for name in (DESCRIPTION, NUMBERS)}, build=build)
+
+
+def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[str, bytes]:
+    """The two files of a network, as name -> content; the same network always gives the same bytes."""
+    about: dict[str, Any] = {"schema": SCHEMA, "kind": "plain"}
+    module = network if isinstance(network, nn.Module) else network.model
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if isinstance(network, (Pruned, Shrunk)):
+        mask = network.mask
+        about["kind"] = "masked" if isinstance(network, Pruned) else "smaller"
+        about["granularity"] = mask.granularity
+        about["sparsity"] = mask.sparsity
+        about["units"] = {name: list(kept.shape) for name, kept in mask.kept.items()}
+        about["parameters"] = kept_parameters(network)
+        if isinstance(network, Pruned) and mask.granularity == "weight":
+            for name, kept in mask.kept.items():
+                tensors[name] = tensors[name][kept]
+        tensors |= {f"{name}.mask": _bits(kept) for name, kept in mask.kept.items()}
+    if isinstance(network, Pruned):
+        about |= {"score": network.score, "scope": network.scope, "requested": network.requested}
+    if isinstance(network, Shrunk):
+        proof = network.proof
+        about["macs"] = network.macs
+        about["proof"] = {
+            "difference": proof.difference, "tolerance": proof.tolerance, "inputs": proof.inputs
+        }  # fmt: skip
+    if architecture is not None:
+        about["architecture"] = {
+            "name": architecture.name,
+            "shape": list(architecture.shape),
+            "classes": architecture.classes,
+            "options": dict(architecture.options),
+        }
+    text = json.dumps(about, indent=1, sort_keys=True) + "\n"
+    return {DESCRIPTION: text.encode(), NUMBERS: save_tensors(tensors)}
+
+
+def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None = None) -> Saved:
+    """The network in the two files that `pack` made. Arguments and errors as for `load`."""
+    about = _about(files[DESCRIPTION])
+    try:
+        tensors = load_tensors(files[NUMBERS])
+    except Exception as error:
+        raise PrudentError(f"{NUMBERS} is not a whole safetensors file ({error})") from error
+    try:
+        return _assemble(about, tensors, _builder(about, build)())
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        if isinstance(error, PrudentError):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(f"the saved network does not fit the architecture it is loaded into: {reason}") from error
+
+
+def kept_parameters(network: Saved) -> int:
+    """Parameters that a network keeps: all of a plain or smaller one, those not masked of a masked one."""
+    if not isinstance(network, Pruned):
+        return parameters(network if isinstance(network, nn.Module) else network.model)
+    from prudent.masks import removed_elements
+
+    gone = sum(int(removed.sum()) for removed in removed_elements(network.model, network.mask).values())
+    return parameters(network.model) - gone
+
+
+def _about(content: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(content)
+        schema = about["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PrudentError(f"{DESCRIPTION} is not a description written by prudent ({error})") from error
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise BadInput(f"the network was saved with format {schema}; this version of prudent reads up to {SCHEMA}")
+    return dict(about)
+
+
+def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) -> Callable[[], nn.Module]:
+    if build is not None:
+        return build
+    if "architecture" not in about:
+        raise BadInput("the saved network does not say its architecture: load(folder, build=a function that makes it)")
+    given = about["architecture"]
+    return Architecture(
+        name=given["name"], shape=tuple(given["shape"]), classes=given["classes"], options=given["options"]
+    ).build
+
+
+def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Module) -> Saved:
+    if about["kind"] == "plain":
+        model.load_state_dict(tensors)
+        return model
+    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
+    kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
+    mask = Mask(kept=kept, granularity=about["granularity"])
+    if about["kind"] == "smaller":
+        plan = plan_of(mask)
+        small = cut(model, plan)
+        small.load_state_dict(tensors)
+        return Shrunk(
+            model=small,
+            plan=plan,
+            proof=Proof(**about["proof"]),
+            params=about["parameters"],
+            macs=about["macs"],
+            mask=mask,
+        )
+    if mask.granularity == "weight":
+        for name, keep in kept.items():
+            full = torch.zeros(keep.shape, dtype=tensors[name].dtype)
+            full[keep] = tensors[name]
+            tensors[name] = full
+    model.load_state_dict(tensors)
+    return Pruned(model=model, mask=mask, score=about["score"], scope=about["scope"], requested=about["requested"])
+
+
+def _bits(kept: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(kept.numpy().reshape(-1)))
+
+
+def _from_bits(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
+    count = int(np.prod(shape))
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=count).astype(bool).reshape(shape))

@@ -1,0 +1,138 @@
+"""(network, batches) -> Predictions: the only bridge from networks to statistics."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from prudent.batches import Batch, Batches
+from prudent.errors import BadInput, SplitMisuse
+from prudent.network import evaluating, fingerprint, seeded
+from prudent.types import Predictions, Split
+
+ROWS = 8192
+"""Most examples x samples in one forward pass under dropout."""
+
+
+def predict(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    split: Split | None = None,
+    mc_samples: int | None = None,
+    seed: int = 0,
+) -> Predictions:
+    """Run a network once over all batches, in evaluation mode.
+
+    Args:
+        model: answers logits (n, classes). Not changed.
+        batches: inputs with labels, or inputs alone; read once.
+        split: what the examples are for; may be left out for Batches that know it, and must not contradict them.
+        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only dropout is
+            active then; batch normalisation and everything else stay in evaluation mode.
+        seed: for dropout; the global generators are not touched.
+
+    Returns: logits (n, classes), or (mc_samples, n, classes), with fingerprints of examples and network.
+
+    Raises:
+        BadInput: no batches, some with and some without labels, NaN or infinite logits, labels outside the classes,
+            mc_samples < 2; a network without dropout, or whose samples are all the same, where samples are asked for.
+        SplitMisuse: `split` contradicts the batches, or neither names one.
+
+    Source: Gal, Ghahramani 2016, "Dropout as a Bayesian Approximation", arXiv:1506.02142, for mc_samples.
+    """
+    split = _split(batches, split)
+    if mc_samples is not None:
+        _check_dropout(model, mc_samples)
+    logits: list[Tensor] = []
+    labels: list[Tensor] = []
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with torch.inference_mode(), evaluating(model), seeded(seed):
+        for batch in batches:
+            inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
+            if isinstance(batch, (tuple, list)):
+                labels.append(batch[1])
+            inputs = inputs.to(device)
+            answer = model(inputs) if mc_samples is None else _sample(model, inputs, mc_samples)
+            logits.append(answer.float().cpu())
+    if not logits:
+        raise BadInput(f"there is nothing to predict: the batches of the {split!r} split are empty")
+    if labels and len(labels) != len(logits):
+        raise BadInput("some batches have labels and some have none")
+    joined = torch.cat(logits, dim=-2).numpy()
+    if mc_samples is not None and (joined == joined[0]).all():
+        raise BadInput("dropout is switched on, yet all samples are the same: does it act on the way to the output?")
+    return Predictions(
+        logits=joined,
+        labels=torch.cat(labels).cpu().numpy().astype(np.int64) if labels else None,
+        split=split,
+        data=batches.data if isinstance(batches, Batches) else "",
+        model=fingerprint(model),
+    )
+
+
+def _split(batches: Iterable[Batch], split: Split | None) -> Split:
+    own = batches.split if isinstance(batches, Batches) else None
+    if own is not None and split is not None and own != split:
+        raise SplitMisuse(f"these batches are of the {own!r} split; they cannot be predicted as split={split!r}")
+    known = own or split
+    if known is None:
+        raise SplitMisuse('predictions must say what their examples are for: predict(..., split="test")')
+    return known
+
+
+def _check_dropout(model: nn.Module, mc_samples: int) -> None:
+    if mc_samples < 2:
+        raise BadInput(f"dropout samples are compared with each other: mc_samples must be 2 or more; got {mc_samples}")
+    if not any(_drops(module) for module in model.modules()):
+        raise BadInput(
+            f"{type(model).__name__} has no dropout module with a rate above 0 (functional dropout is not seen): "
+            "leave mc_samples out, or use an architecture with dropout"
+        )
+
+
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, _DropoutNd) and module.p > 0
+
+
+def _sample(model: nn.Module, inputs: Tensor, samples: int) -> Tensor:
+    """(samples, batch, classes) answers with dropout active.
+
+    What comes before the first dropout of a plain network is the same for every sample and is computed once; the rest
+    sees all samples as one large batch. Exact in distribution, since dropout draws each row by itself.
+    """
+    parts = list(model.children()) if isinstance(model, nn.Sequential) else [model]
+    first = next(i for i, part in enumerate(parts) if any(_drops(module) for module in part.modules()))
+    for part in parts[:first]:
+        inputs = part(inputs)
+    rest = parts[first:]
+    answers = []
+    with _dropping(model):
+        for many in _portions(samples, max(1, ROWS // max(1, len(inputs)))):
+            rows = inputs.repeat(many, *[1] * (inputs.ndim - 1))
+            for part in rest:
+                rows = part(rows)
+            answers.append(rows.view(many, len(inputs), -1))
+    return torch.cat(answers)
+
+
+@contextmanager
+def _dropping(model: nn.Module) -> Iterator[None]:
+    """Dropout modules in training mode, everything else as it is."""
+    modules = [module for module in model.modules() if isinstance(module, _DropoutNd)]
+    for module in modules:
+        module.train()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.eval()
+
+
+def _portions(total: int, largest: int) -> Iterator[int]:
+    while total > 0:
+        yield min(total, largest)
+        total -= largest

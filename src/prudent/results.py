@@ -1,0 +1,142 @@
+"""Finished cells -> everything that a study found, as plain numbers; and the certificates."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prudent.archive import predictions_from_bytes
+from prudent.calibration import reliability
+from prudent.certificates import write_certificate
+from prudent.certification import certify
+from prudent.evaluation import evaluate, worst_class_error
+from prudent.graph import DENSE, Graph
+from prudent.networks import DESCRIPTION, NUMBERS
+from prudent.risks import losses
+from prudent.run_folder import certificate_file, network_folder
+from prudent.settings import Method, Settings
+from prudent.store import Store
+from prudent.types import Certificate, Metric, Predictions
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study whose cells are all finished.
+
+    Args:
+        study: its settings.
+        graph: its cells.
+        store: where they are.
+        records: key -> record.
+    """
+
+    study: Settings
+    graph: Graph
+    store: Store
+    records: Records
+
+    def predictions(self, seed: int, method: str, sparsity: float, name: str) -> Predictions | None:
+        """What a network answered on a split ("test", "ood_mc"), None if it was not asked."""
+        cell = self.graph.networks[seed, method, sparsity].predictions
+        if name not in self.records[cell.key]["outputs"]:
+            return None
+        return predictions_from_bytes(self.store.read(cell.key, name))
+
+    def files(self, seed: int, method: str, sparsity: float) -> dict[str, bytes]:
+        """The files of a network, as `prudent.load` reads them."""
+        cell = self.graph.networks[seed, method, sparsity].network
+        return {name: self.store.read(cell.key, name) for name in (DESCRIPTION, NUMBERS)}
+
+
+def network_results(finished: Finished) -> list[dict[str, Any]]:
+    """One entry for each network: what it is, what it costs, and all its metrics. The dense one has method ""."""
+    return [_network(finished, *address) for address in finished.graph.networks]
+
+
+def write_certificates(finished: Finished, folder: Path) -> dict[tuple[str, str, int], Certificate]:
+    """Certify every method for every risk and seed, each by itself, and write the files.
+
+    Returns: (method, risk, seed) -> certificate.
+    """
+    found = {}
+    for method, risk, seed in _claims(finished.study):
+        certificate = _certify(finished, method, risk, seed, folder / certificate_file(method.name, risk, seed))
+        found[method.name, risk, seed] = certificate
+    return found
+
+
+def _claims(study: Settings) -> Iterator[tuple[Method, str, int]]:
+    for method in study.methods:
+        for risk in study.certification.risks:
+            for seed in study.seeds:
+                yield method, risk, seed
+
+
+def _certify(finished: Finished, method: Method, risk: str, seed: int, path: Path) -> Certificate:
+    asked = partial(finished.predictions, seed, name="certification")
+    answers = [asked(method=method.name, sparsity=s) for s in method.sparsities]
+    records = [finished.records[finished.graph.networks[seed, method.name, s].network.key] for s in method.sparsities]
+    table = losses(
+        [a for a in answers if a is not None],
+        dense=asked(method=DENSE[0], sparsity=DENSE[1]),
+        loss=risk,
+        sparsities=[record["values"]["sparsity"] for record in records],
+        names=[f"{method.name} {s:g}" for s in method.sparsities],
+    )
+    claim = finished.study.certification
+    certificate = certify(table, alpha=claim.alpha, delta=claim.delta, bound=claim.bound)
+    write_certificate(certificate, table, path)
+    return certificate
+
+
+def _network(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:
+    cells = finished.graph.networks[seed, method, sparsity]
+    made = finished.records[cells.network.key]
+    values = made["values"]
+    entry: dict[str, Any] = {
+        "seed": seed,
+        "method": method,
+        "requested": sparsity,
+        "sparsity": values.get("sparsity", 0.0),
+        "folder": network_folder(seed, method, sparsity),
+        **{k: values[k] for k in ("fingerprint", "parameters", "bytes", "macs", "macs_needed", "history")},
+        "layers": values.get("layers", {}),
+        "timing": {
+            "training_seconds": made["seconds"],
+            **finished.records[cells.latency.key]["values"],
+        },
+    }
+    return entry | _measured(finished, seed, method, sparsity)
+
+
+def _measured(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:
+    ask = partial(finished.predictions, seed, method, sparsity)
+    dense = partial(finished.predictions, seed, *DENSE)
+    bins = finished.study.evaluation.bins
+    test, ood, test_mc, ood_mc = ask("test"), ask("ood"), ask("test_mc"), ask("ood_mc")
+    if test is None:
+        raise AssertionError("every network is asked for its answers on the test split")
+    diagram = reliability(test, bins=bins)
+    found: dict[str, Any] = {
+        "metrics": _plain(evaluate(test, dense=dense("test"), ood=ood, bins=bins)),
+        "reliability": {
+            "counts": diagram.counts.tolist(),
+            "right": diagram.right.tolist(),
+            "confidence": diagram.confidence.tolist(),
+        },
+        "worst_class": worst_class_error(test)[0],
+    }
+    if ood is not None:
+        found["ood_decisions"] = np.bincount(ood.decisions, minlength=ood.classes).tolist()
+    if test_mc is not None:
+        found["mc_metrics"] = _plain(evaluate(test_mc, ood=ood_mc, bins=bins))
+    return found
+
+
+def _plain(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(metric) for name, metric in metrics.items()}

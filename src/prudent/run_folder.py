@@ -1,0 +1,49 @@
+"""The folder of a finished study: what lies where, and its numbers.
+
+report.html             the page
+results.json            every number of the page, and many more
+study.json              all settings, defaults written out
+certificates/NAME.json  with NAME.losses.safetensors beside it, for `prudent verify`
+networks/seedN/NAME/    every network, for `prudent.load`
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prudent.errors import BadInput
+from prudent.files import read_file
+
+SCHEMA = 1
+RESULTS = "results.json"
+REPORT = "report.html"
+STUDY = "study.json"
+CERTIFICATES = "certificates"
+
+
+def network_folder(seed: int, method: str, sparsity: float) -> str:
+    """Where a run keeps a network: "networks/seed0/magnitude-0.875"; method "" is the dense one."""
+    return f"networks/seed{seed}/" + (f"{method}-{sparsity:g}" if method else "dense")
+
+
+def certificate_file(method: str, risk: str, seed: int) -> str:
+    """Where a run keeps a certificate: "certificates/magnitude-error-seed0.json"."""
+    return f"{CERTIFICATES}/{method}-{risk}-seed{seed}.json"
+
+
+def read_results(folder: str | Path) -> dict[str, Any]:
+    """The numbers of a run.
+
+    Raises:
+        PrudentError: the folder has no results.
+        BadInput: they are of a newer format, or no results.
+    """
+    path = Path(folder) / RESULTS
+    try:
+        results = json.loads(read_file(path))
+        schema = results["prudent_results"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} holds no results written by prudent ({error})") from error
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise BadInput(f"{path} has format {schema}; this version of prudent reads up to {SCHEMA}")
+    return dict(results)

@@ -1,0 +1,36 @@
+"""Random scores: the control that every method has to beat."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from prudent.batches import Batch
+from prudent.network import Scores, prunable
+
+
+def random(model: nn.Module, batches: Iterable[Batch] | None = None, *, seed: int = 0) -> Scores:  # noqa: ARG001
+    """Independent uniform random numbers, which depend on `seed` and the shapes alone.
+
+        score(w) ~ U[0, 1)
+
+    Masks of growing sparsity from the same seed are nested.
+
+    Args:
+        model: any network with linear or convolution layers. Not changed.
+        batches: not used.
+        seed: of a generator of its own; the global one is not touched.
+
+    Returns: one float32 tensor for each prunable weight, of its shape, on its device, without unit; higher = keep.
+
+    Raises:
+        CannotPrune: nothing to prune.
+
+    Source: the control asked for by Blalock et al. 2020, "What is the State of Neural Network Pruning?",
+    arXiv:2003.03033, section 6.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand(weight.shape, generator=generator).to(weight.device)
+        for name, weight in prunable(model).items()
+    }

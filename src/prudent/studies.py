@@ -1,0 +1,146 @@
+"""The main job: a study file in, a folder with networks, certificates, numbers and a page out."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prudent.errors import BadInput
+from prudent.executors import EXECUTORS
+from prudent.files import write_whole
+from prudent.graph import build_graph
+from prudent.preflight import Ready, preflight
+from prudent.results import Finished, network_results, write_certificates
+from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, certificate_file, network_folder
+from prudent.scheduling import Progress, run_cells
+from prudent.settings import embedded, read
+from prudent.store import Store
+
+
+def study(
+    file: str | Path = "digits",
+    *,
+    out: str | Path = "runs",
+    workers: int | None = None,
+    threads: int = 1,
+    executor: str = "local",
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Path:
+    """Run a study, or what is left of it, and write everything that it found.
+
+    What is finished stays finished in `out`/store: after an interruption of any kind the same call goes on where it
+    was, and a study that shares networks with an earlier one does not train them again.
+
+    Args:
+        file: a study file (TOML), or the name of one that comes with prudent.
+        out: folder for runs; made if absent.
+        workers: processes at the same time; by default one for each core.
+        threads: threads in each. The last digits of results depend on it.
+        executor: "local" (processes), "inline" (this process).
+        on_progress: told how far it is.
+
+    Returns: the run's folder: report.html, results.json, certificates/, networks/, study.json.
+
+    Raises:
+        BadInput: anything wrong with the file, the data or the network, before any work.
+        CellFailed: part of the work failed; the rest is done and kept.
+    """
+    started = time.monotonic()
+    settings = read(locate(file))
+    if workers is not None and workers < 1:
+        raise BadInput(f"at least one worker is needed; got workers={workers}")
+    pool = EXECUTORS[executor](workers or os.cpu_count() or 1, threads)
+    try:
+        ready = preflight(settings)
+        graph = build_graph(settings, ready.fingerprints)
+        store = Store(str(Path(out) / "store"))
+        records = run_cells(graph.cells, store, pool, on_progress=on_progress)
+    finally:
+        pool.stop()
+    finished = Finished(settings, graph, store, records)
+    return _write(finished, ready, Path(out) / settings.id, seconds=time.monotonic() - started)
+
+
+def locate(file: str | Path) -> Path:
+    """The study file that is meant: a path, or the name of an embedded one.
+
+    Raises:
+        BadInput: neither exists.
+    """
+    path = Path(file)
+    if path.is_file():
+        return path
+    known = embedded()
+    if str(file) in known:
+        return known[str(file)]
+    raise BadInput(f"no study file {str(file)!r}; give a TOML file, or one of: {', '.join(known)}")
+
+
+def _write(finished: Finished, ready: Ready, folder: Path, *, seconds: float) -> Path:
+    """All files of a run; results.json last but the page, so that it names only what is there."""
+    from prudent.report import build_report
+
+    settings = finished.study
+    for address in finished.graph.networks:
+        for name, content in finished.files(*address).items():
+            write_whole(folder / network_folder(*address) / name, content)
+    certificates = write_certificates(finished, folder)
+    write_whole(folder / STUDY, json.dumps(settings.model_dump(mode="json"), indent=1) + "\n")
+    results = {
+        "prudent_results": SCHEMA,
+        "id": settings.id,
+        "study": settings.model_dump(mode="json"),
+        "data": _about(ready),
+        "networks": network_results(finished),
+        "certificates": [
+            {
+                "method": method,
+                "risk": risk,
+                "seed": seed,
+                "file": certificate_file(method, risk, seed),
+                "claim": certificate.sentence(),
+                **asdict(certificate),
+            }
+            for (method, risk, seed), certificate in certificates.items()
+        ],
+        "environments": _environments(finished),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": {
+            "this_run": seconds,
+            "computing": sum(float(record["seconds"]) for record in finished.records.values()),
+        },
+    }
+    write_whole(folder / RESULTS, json.dumps(results, indent=1) + "\n")
+    write_whole(folder / REPORT, build_report(folder))
+    return folder
+
+
+def _environments(finished: Finished) -> list[dict[str, str]]:
+    """The different environments that networks were trained in; more than one means that last digits may differ."""
+    found: list[dict[str, str]] = []
+    for cell in finished.graph.cells:
+        own = finished.records[cell.key]["environment"]
+        if cell.kind in ("dense", "pruned") and own not in found:
+            found.append(own)
+    return found
+
+
+def _about(ready: Ready) -> dict[str, Any]:
+    data, ood = ready.data, ready.ood
+    about: dict[str, Any] = {
+        "name": data.name,
+        "about": data.about,
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "fingerprint": data.fingerprint,
+        "splits": {split: len(examples) for split, examples in data.splits.items()},
+    }
+    if ood is not None:
+        about["ood"] = {
+            "name": ood.name, "about": ood.about, "n": len(ood.splits["ood"]), "fingerprint": ood.fingerprint
+        }  # fmt: skip
+    return about

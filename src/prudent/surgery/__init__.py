@@ -1,0 +1,1 @@
+"""Taking units out of a network for good: structure (chain) -> cut -> proof."""

@@ -1,0 +1,112 @@
+"""The structure of a plain network: layers in a row, each feeding only the next.
+
+A plain network is an nn.Sequential (nested ones are read through) of linear and convolution layers with channel-wise
+modules between them. For each of its layers but the last, removing output channel u means removing
+
+    entry u, dimension 0, of the layer's weight and bias and of the normalisation that follows, and
+    entry u (linear layers after a flatten: a block of entries), dimension 1, of the next layer's weight.
+
+Nothing else reads the channel, so the smaller network computes what the masked one computes. That is proved by running
+both (see prudent.surgery.shrinking), not taken from here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from prudent.errors import CannotPrune
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+KEEPS_ZERO = (
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
+    nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.Tanhshrink,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
+    nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
+    nn.Flatten,
+)  # fmt: skip
+"""Modules that act on each channel by itself and turn an all-zero channel into an all-zero channel."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One layer whose output channels can be removed, and what goes with them.
+
+    Args:
+        layer: name of the layer that makes the channels.
+        norms: names of the batch normalisations between it and the next layer.
+        reader: name of the next layer, which reads the channels.
+        channels: how many there are.
+        block: how many inputs of the reader belong to one channel (more than 1 after a flatten).
+    """
+
+    layer: str
+    norms: tuple[str, ...]
+    reader: str
+    channels: int
+    block: int
+
+    @property
+    def weight(self) -> str:
+        """Name of the layer's weight, under which masks file the channels."""
+        return f"{self.layer}.weight"
+
+
+def links(model: nn.Module) -> tuple[Link, ...]:
+    """The removable layers of a plain network, first to last. The last layer makes the classes and is not among them.
+
+    Raises:
+        CannotPrune: the network is not plain; says which module is in the way.
+    """
+    if not isinstance(model, nn.Sequential):
+        raise CannotPrune(
+            f"whole channels can be removed from plain networks (nn.Sequential) for now; got {type(model).__name__}: "
+            'prune single weights instead (granularity="weight")'
+        )
+    found: list[Link] = []
+    layer: tuple[str, int] | None = None
+    norms: list[str] = []
+    seen: set[int] = set()
+    for name, module in _flat(model):
+        if id(module) in seen and any(True for _ in module.parameters()):
+            raise CannotPrune(f"module {name!r} is used twice; its channels cannot be removed for one use only")
+        seen.add(id(module))
+        if isinstance(module, LAYERS):
+            inputs, outputs = _channels(name, module)
+            if layer is not None:
+                if inputs % layer[1]:
+                    raise CannotPrune(f"{name!r} reads {inputs} inputs, no multiple of the {layer[1]} of {layer[0]!r}")
+                found.append(Link(layer[0], tuple(norms), name, layer[1], inputs // layer[1]))
+            layer, norms = (name, outputs), []
+        elif isinstance(module, NORMS):
+            if not module.affine:
+                raise CannotPrune(f"batch normalisation {name!r} has no weights that could silence a channel")
+            norms.append(name)
+        elif not isinstance(module, KEEPS_ZERO):
+            raise CannotPrune(
+                f"module {name!r} ({type(module).__name__}) is not known to keep channels apart and a zero at zero; "
+                'prune single weights instead (granularity="weight")'
+            )
+    if not found:
+        raise CannotPrune("channels can be removed between two layers; this network has fewer than two")
+    return tuple(found)
+
+
+def _flat(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_children():
+        if isinstance(module, nn.Sequential):
+            yield from _flat(module, f"{prefix}{name}.")
+        else:
+            yield prefix + name, module
+
+
+def _channels(name: str, module: nn.Module) -> tuple[int, int]:
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if getattr(module, "groups", 1) != 1:
+        raise CannotPrune(f"layer {name!r} is a grouped convolution; its channels cannot be removed one by one yet")
+    return int(module.in_channels), int(module.out_channels)  # type: ignore[arg-type]

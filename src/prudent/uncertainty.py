@@ -1,0 +1,63 @@
+"""How sure a network is, and how much members or dropout samples contradict each other. Entropies in nats."""
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.special import entr
+
+from prudent.errors import BadInput
+from prudent.types import Predictions
+
+
+def predictive_entropy(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """Entropy of the predicted probabilities (with members, of their mean): (n,), nats, in [0, ln classes].
+
+    Source: Gal 2016, "Uncertainty in Deep Learning", section 3.3.1.
+    """
+    if predictions.members is None:
+        return _entropy(predictions.log_probabilities)
+    total: Float64[np.ndarray, " n"] = entr(predictions.probabilities).sum(axis=-1)
+    return total
+
+
+def expected_entropy(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """Mean over members of each member's entropy: (n,), nats, in [0, ln classes]. The part that more data leaves.
+
+    Raises:
+        BadInput: predictions without members.
+    """
+    _members(predictions)
+    mean: Float64[np.ndarray, " n"] = _entropy(predictions.log_probabilities).mean(axis=0)
+    return mean
+
+
+def mutual_information(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """Mutual information between prediction and weights (BALD): (n,), nats, in [0, ln classes].
+
+        I = H(mean over members of p) - mean over members of H(p)
+
+    It is 0 where all members say the same. Rounding below 0 is cut off example by example.
+
+    Raises:
+        BadInput: predictions without members.
+
+    Source: Houlsby et al. 2011, "Bayesian Active Learning for Classification and Preference Learning", arXiv:1112.5745.
+    """
+    _members(predictions)
+    difference = predictive_entropy(predictions) - expected_entropy(predictions)
+    cut_off: Float64[np.ndarray, " n"] = np.maximum(difference, 0.0)
+    return cut_off
+
+
+def _entropy(log_probabilities: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
+    # from log probabilities: -p ln p keeps the digits of ln p where p rounds to 1
+    result: Float64[np.ndarray, ...] = -(np.exp(log_probabilities) * log_probabilities).sum(axis=-1)
+    result += 0.0  # no -0.0
+    return result
+
+
+def _members(predictions: Predictions) -> int:
+    if predictions.members is None:
+        raise BadInput(
+            "this compares members or dropout samples; these predictions have none: predict(..., mc_samples=...)"
+        )
+    return predictions.members
