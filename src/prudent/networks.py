@@ -16,10 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from prudent.building import build as build_model
 from prudent.errors import BadInput, PrudentError
 from prudent.files import read_file, write_whole
 from prudent.masks import Mask
-from prudent.models import build as build_model
 from prudent.network import parameters
 from prudent.pruning import Pruned
 from prudent.surgery.cutting import cut

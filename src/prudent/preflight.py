@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from prudent import data as data_sets
+from prudent.building import build
 from prudent.errors import BadInput
 from prudent.graph import Fingerprints
-from prudent.models import build
 from prudent.network import check_runs, prunable
 from prudent.prediction import predict
 from prudent.pruning import prune
 from prudent.settings import Settings
+from prudent.sources import load_data
 from prudent.splits import Data
 from prudent.surgery.shrinking import shrink
 
@@ -43,7 +43,7 @@ def preflight(study: Settings) -> Ready:
             examples to be timed than there are, an unknown option, a sparsity that leaves nothing.
         CannotPrune: channels asked of a network that is not a plain one.
     """
-    data = data_sets.load(study.data.name, study.data.options)
+    data = load_data(study.data.name, study.data.options)
     if not data.classes:
         raise BadInput(f"data set {study.data.name!r} is a set of strangers; it can serve as [data] ood only")
     ood = _strangers(study, data)
@@ -70,7 +70,7 @@ def preflight(study: Settings) -> Ready:
 def _strangers(study: Settings, data: Data) -> Data | None:
     if study.data.ood is None:
         return None
-    ood = data_sets.load(study.data.ood, study.data.ood_options)
+    ood = load_data(study.data.ood, study.data.ood_options)
     if set(ood.splits) != {"ood"}:
         raise BadInput(f"data set {study.data.ood!r} is a task; [data] ood needs a set of strangers")
     if ood.shape != data.shape:

@@ -13,6 +13,7 @@ from prudent.errors import BadInput
 from prudent.executors import EXECUTORS
 from prudent.files import write_whole
 from prudent.graph import build_graph
+from prudent.planning import needed
 from prudent.preflight import Ready, preflight
 from prudent.results import Finished, network_results, write_certificates
 from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, certificate_file, network_folder
@@ -103,6 +104,7 @@ def _write(finished: Finished, ready: Ready, folder: Path, *, seconds: float) ->
                 "seed": seed,
                 "file": certificate_file(method, risk, seed),
                 "claim": certificate.sentence(),
+                "needed": needed(certificate),
                 **asdict(certificate),
             }
             for (method, risk, seed), certificate in certificates.items()

@@ -25,6 +25,7 @@ def hoeffding_bentkus(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
         BadInput: losses outside [0, 1], no losses, alpha outside (0, 1).
 
     Source: Bates et al. 2021, "Distribution-Free, Risk-Controlling Prediction Sets", arXiv:2101.02703, section 3.1.
+
     The sum is correctly rounded (math.fsum) before ceil, so that an exact integer is not rounded up.
     """
     check_losses(losses, alpha)

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prudent import data as data_sets
 from prudent.cells import Input
 from prudent.masks import Mask
 from prudent.network import macs_by_layer
 from prudent.networks import DESCRIPTION, NUMBERS, Architecture, Saved, pack, unpack
+from prudent.sources import load_data
 from prudent.splits import Data
 from prudent.training import Epoch, train
 
@@ -19,7 +19,7 @@ Options = Mapping[str, Any]
 
 def data_of(options: Options) -> Data:
     """The data set that the settings name."""
-    return data_sets.load(options["data"]["name"], options["data"]["options"])
+    return load_data(options["data"]["name"], options["data"]["options"])
 
 
 def architecture_of(options: Options, data: Data) -> Architecture:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from prudent.building import build
 from prudent.cells import Input, Made
 from prudent.cells._shared import architecture_of, as_values, data_of, packed, sizes, trained
-from prudent.models import build
 from prudent.network import fingerprint, parameters
 from prudent.networks import NUMBERS, pack
 

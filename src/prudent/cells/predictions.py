@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from prudent import data as data_sets
 from prudent.archive import predictions_to_bytes
 from prudent.cells import Input, Made
 from prudent.cells._shared import data_of, module_of, network_of
 from prudent.prediction import predict
+from prudent.sources import load_data
 
 SIZE = 512
 
@@ -26,7 +26,7 @@ def predictions(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made
     data = data_of(options)
     sets = {split: data.splits[split] for split in ("validation", "certification", "test")}
     if options["ood"] is not None:
-        sets["ood"] = data_sets.load(options["ood"]["name"], options["ood"]["options"]).splits["ood"]
+        sets["ood"] = load_data(options["ood"]["name"], options["ood"]["options"]).splits["ood"]
     outputs = {}
     for split, examples in sets.items():
         batches = examples.batches(SIZE)

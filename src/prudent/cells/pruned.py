@@ -7,6 +7,7 @@ from typing import Any
 from safetensors.torch import load as load_tensors
 from torch import nn
 
+from prudent.building import build
 from prudent.cells import Input, Made
 from prudent.cells._shared import (
     architecture_of,
@@ -22,7 +23,6 @@ from prudent.cells._shared import (
 from prudent.cells.dense import INITIAL
 from prudent.errors import BadInput
 from prudent.masks import Mask, removed_elements, zero
-from prudent.models import build
 from prudent.network import fingerprint, parameters
 from prudent.networks import Architecture, kept_parameters
 from prudent.pruning import Pruned, prune

@@ -1,7 +1,7 @@
 """Where cells are computed. One file is one: file `x.py` defines `x(workers, threads) -> Executor`."""
 
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from prudent.catalogue import Catalogue
 from prudent.keys import Cell
@@ -9,6 +9,7 @@ from prudent.keys import Cell
 EXECUTORS = Catalogue("prudent.executors", "executor")
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Takes cells and computes them somewhere; knows nothing of graphs."""
 

@@ -1,0 +1,194 @@
+"""The command line: one command = parse, load, one call, save, say.
+
+Exit status: 0 done, 2 refused (one line says what is required, what came, what to do), 3 nothing certified,
+130 interrupted.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prudent._version import __version__
+from prudent.errors import BadInput, PrudentError
+
+DONE, REFUSED, NOTHING_CERTIFIED, INTERRUPTED = 0, 2, 3, 130
+
+# typer brings its own copy of click or uses the installed one, by version; this is UsageError of whichever it is
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="prudent",
+    help="Prune a neural network, and prove what it lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def main() -> None:
+    """Entry point of `prudent`: run a command, turn what it raises into one line and an exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit status."""
+    try:
+        status = app(arguments, standalone_mode=False, prog_name="prudent")
+    except PrudentError as error:
+        return _refuse(str(error))
+    except _UsageError as error:
+        said = getattr(error, "format_message", lambda: str(error))()
+        # without arguments the help has been printed, and there is nothing to add
+        return _refuse(f"{said.rstrip('.')}: see prudent --help") if said else REFUSED
+    except (KeyboardInterrupt, typer.Abort):
+        print("prudent: interrupted; everything finished is kept, the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    return status if isinstance(status, int) else DONE
+
+
+def _refuse(message: str) -> int:
+    print(f"prudent: {' '.join(message.split(chr(10)))}", file=sys.stderr)
+    return REFUSED
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"prudent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _prudent(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def study(
+    file: Annotated[str, typer.Argument(help="Study file (TOML), or the name of an embedded study.")] = "digits",
+    out: Annotated[Path, typer.Option(help="Folder for runs.")] = Path("runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at the same time; default: one a core.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads in each process.")] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Run a study, or what is left of it: train, prune, evaluate, certify, and write a page.
+
+    Exits with 3 if nothing can be certified for the claim that the study declares.
+    """
+    from prudent.progress import showing
+    from prudent.run_folder import read_results
+    from prudent.studies import study as run_study
+    from prudent.summary import machine_summary
+
+    with showing() as show:
+        folder = run_study(file, out=out, workers=workers, threads=threads, on_progress=show)
+    results = read_results(folder)
+    summary = machine_summary(folder, results)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+    else:
+        _say(results, summary)
+    return DONE if summary["certified"] else NOTHING_CERTIFIED
+
+
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Certificates (JSON), or folders of them.")],
+    as_json: AsJson = False,
+) -> int:
+    """Recompute certificates from the losses stored beside them. Exits with 2 at the first that does not hold."""
+    from prudent.certificates import verify as verify_file
+
+    found = []
+    for path in _certificates(files):
+        certificate = verify_file(path)
+        found.append({"file": str(path), "claim": certificate.sentence(), "verified": True})
+        if not as_json:
+            typer.echo(f"verified {path}\n  {certificate.sentence()}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    return DONE
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished study.")],
+    as_json: AsJson = False,
+) -> int:
+    """Write the page of a finished study again, from its numbers."""
+    from prudent.files import write_whole
+    from prudent.report import build_report
+    from prudent.run_folder import REPORT
+
+    path = write_whole(run_folder / REPORT, build_report(run_folder))
+    typer.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {path}")
+    return DONE
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> int:
+    """List every score, bound, data set and architecture, with its source."""
+    from prudent.bounds import BOUNDS
+    from prudent.data import DATA
+    from prudent.models import MODELS
+    from prudent.scores import SCORES
+
+    found: dict[str, list[dict[str, str]]] = {}
+    for catalogue in (SCORES, BOUNDS, DATA, MODELS):
+        described = [(name, *catalogue.summary(name)) for name in catalogue]
+        found[catalogue.noun] = [{"name": n, "what": what, "source": source} for n, what, source in described]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return DONE
+    for noun, entries in found.items():
+        _print_table(f"{noun}s", ("name", "what", "source"), [tuple(entry.values()) for entry in entries], narrow=False)
+    return DONE
+
+
+def _certificates(files: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in files:
+        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not inside:
+            raise BadInput(f"folder {str(path)!r} holds no certificates (*.json)")
+        found += inside
+    return found
+
+
+def _say(results: dict[str, Any], summary: dict[str, Any]) -> None:
+    """The claim, a table, and where everything is."""
+    from prudent.summary import COLUMNS, declared_certificate, table
+
+    _print_table(results["study"]["name"], COLUMNS, table(results), narrow=True)
+    typer.echo(summary["claim"])
+    if not summary["certified"]:
+        typer.echo(declared_certificate(results)["needed"])
+    typer.echo(f"Page: {summary['report']}")
+    typer.echo(f"Check it: prudent verify {summary['certificate']}")
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], *, narrow: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        shown.add_column(column, no_wrap=narrow, overflow="fold")
+    for row in rows:
+        # Text, not markup: a name may hold square brackets
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 100).print(shown)
+
+
+if __name__ == "__main__":
+    main()

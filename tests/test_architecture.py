@@ -1,0 +1,133 @@
+"""The architecture, read from the imports: levels, no cycles, no torch where there must be none, budgets."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prudent
+
+ROOT = Path(prudent.__file__).parent
+FILES = sorted(p for p in ROOT.rglob("*.py"))
+
+LEVELS = {
+    0: ("__init__", "_version", "errors", "catalogue", "types", "wording"),
+    1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
+        "uncertainty"),
+    2: ("batches", "building", "latency", "masks", "models", "network", "prediction", "pruning", "scores", "surgery", "training"),
+    3: ("archive", "certificates", "data", "files", "keys", "networks", "report", "run_folder", "settings", "sources",
+        "splits", "store"),
+    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "results", "scheduling", "studies",
+        "summary"),
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(["prudent", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+def level_of(module: str) -> int:
+    top = module.split(".")[1] if "." in module else "__init__"
+    return next(level for level, names in LEVELS.items() if top in names)
+
+
+def imports_of(path: Path, *, lazy: bool) -> set[str]:
+    """Modules of prudent that a file imports; with `lazy`, also those imported inside functions."""
+    modules = {name_of(p) for p in FILES}
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if lazy else iter(tree.body)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("prudent"):
+            found.add(node.module)
+            found |= {f"{node.module}.{a.name}" for a in node.names} & modules
+        elif isinstance(node, ast.Import):
+            found |= {a.name for a in node.names if a.name.startswith("prudent")}
+    return (found & modules) - {name_of(path), "prudent"}
+
+
+def test_every_file_has_a_level():
+    for path in FILES:
+        level_of(name_of(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_import_from_their_own_level_or_below(path):
+    if path == ROOT / "__init__.py":
+        return  # the list of public names, lazy
+    own = level_of(name_of(path))
+    for module in imports_of(path, lazy=True):
+        assert level_of(module) <= own, f"{name_of(path)} (level {own}) imports {module} (level {level_of(module)})"
+
+
+def test_no_cycles_and_short_chains():
+    graph = {name_of(p): imports_of(p, lazy=False) for p in FILES if p != ROOT / "__init__.py"}
+    depth: dict[str, int] = {}
+
+    def visit(module: str, path: tuple[str, ...]) -> int:
+        assert module not in path, f"import cycle: {' -> '.join([*path, module])}"
+        if module not in depth:
+            depth[module] = 1 + max((visit(m, (*path, module)) for m in graph.get(module, ())), default=0)
+        return depth[module]
+
+    longest = max(visit(module, ()) for module in graph)
+    assert longest <= 12, f"the longest chain of imports has {longest} files"
+
+
+def test_levels_0_and_1_and_the_certificates_work_without_torch():
+    modules = [name_of(p) for p in FILES if level_of(name_of(p)) <= 1]
+    code = f"""
+import sys
+sys.modules["torch"] = None  # any import of torch now fails
+import importlib
+for name in {[*modules, "prudent.certificates", "prudent.settings", "prudent.store", "prudent.report", "prudent.cli"]}:
+    importlib.import_module(name)
+import prudent
+prudent.certify, prudent.verify, prudent.losses, prudent.evaluate, prudent.Predictions
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from prudent.cli import run
+assert run(["--help"]) == 0
+heavy = {"torch", "numpy", "scipy", "sklearn", "plotly", "pydantic", "jinja2", "lightning_fabric"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_budgets(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300, f"{path.name} has {len(text.splitlines())} lines; at most 300"
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), f"{path.name} does not say what it is"
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert lines <= 40, f"{path.name}: {node.name} has {lines} lines without its docstring; at most 40"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_public_things_are_documented(path):
+    tree = ast.parse(path.read_text())
+    classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+    methods = [m for c in classes for m in c.body if isinstance(m, ast.FunctionDef)]
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+    for node in [*classes, *methods, *functions]:
+        if not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name} has no docstring"
+
+
+def test_no_pickle_and_no_registry_address():
+    for path in FILES:
+        text = path.read_text()
+        assert "import pickle" not in text, path
+        assert "torch.load(" not in text, path
