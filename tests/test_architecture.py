@@ -16,10 +16,11 @@ LEVELS = {
     0: ("__init__", "_version", "errors", "catalogue", "types", "wording"),
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
-    2: ("batches", "building", "latency", "masks", "models", "network", "prediction", "pruning", "scores", "surgery", "training"),
+    2: ("batches", "building", "latency", "masks", "models", "network", "prediction", "pruning", "scores", "surgery",
+        "training"),
     3: ("archive", "certificates", "data", "files", "keys", "networks", "report", "run_folder", "settings", "sources",
         "splits", "store"),
-    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "results", "scheduling", "studies",
+    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference", "results", "scheduling", "studies",
         "summary"),
 }  # fmt: skip
 

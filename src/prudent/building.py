@@ -30,7 +30,7 @@ def build(name: str, shape: tuple[int, ...], classes: int, *, seed: int, options
     takes = inspect.signature(function).parameters
     given: dict[str, Any] = {k: v for k, v in (("shape", shape), ("classes", classes)) if k in takes}
     with seeded(seed):
-        model = function(**given, **options)
+        model = MODELS.call(name, **given, **options)
     if not isinstance(model, nn.Module):
         raise BadInput(f"model {name!r} must return a torch.nn.Module; it returned {type(model).__name__}")
     return model

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from prudent.errors import BadInput, UnknownName
+from prudent.errors import BadInput, PrudentError, UnknownName, reason
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,22 @@ class Catalogue:
         if not callable(function):
             raise BadInput(f"{self.noun} {name!r} must be callable; it is a {type(function).__name__}")
         return function  # type: ignore[no-any-return]
+
+    def call(self, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401 (what the method returns)
+        """Call a method by name; what a private one raises becomes one line that says whose it is.
+
+        Raises:
+            UnknownName, BadInput: as `find`, and if a private method fails.
+        """
+        function = self.find(name)
+        try:
+            return function(*arguments, **options)
+        except PrudentError:
+            raise
+        except Exception as error:
+            if ":" not in name:
+                raise
+            raise BadInput(f"{self.noun} {name!r} failed: {reason(error)}") from error
 
     def summary(self, name: str) -> tuple[str, str]:
         """First sentence and source line of a method's docstring, read without importing it: ("...", "Author year")."""

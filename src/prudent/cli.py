@@ -46,8 +46,9 @@ def run(arguments: list[str]) -> int:
         # without arguments the help has been printed, and there is nothing to add
         return _refuse(f"{said.rstrip('.')}: see prudent --help") if said else REFUSED
     except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED  # some versions of typer raise, others return 130
+    if status == INTERRUPTED:
         print("prudent: interrupted; everything finished is kept, the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
     return status if isinstance(status, int) else DONE
 
 
@@ -56,10 +57,11 @@ def _refuse(message: str) -> int:
     return REFUSED
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"prudent {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -16,6 +16,12 @@ import difflib
 from collections.abc import Iterable
 
 
+def reason(error: BaseException) -> str:
+    """What somebody else's exception says, on one line: its class and the first line of its text."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 class PrudentError(Exception):
     """Base of every deliberate refusal. The command line prints its text and exits with 2."""
 

@@ -99,8 +99,7 @@ def select(
     values = [_array(scores[name]) for name in names]
     for other in (within, like):
         _check_fits(other, names, values)
-    pairs = list(zip(names, values, strict=True))
-    alive = [np.ones(v.shape, bool) if within is None else within.kept[n].numpy() for n, v in pairs]
+    alive = [None if within is None else within.kept[name].numpy() for name in names]
     if like is not None:
         groups = [([i], like.removed_by_layer[name]) for i, name in enumerate(names)]
     elif scope == "layer":
@@ -130,32 +129,44 @@ def count(sparsity: float, units: int) -> int:
 def _array(score: Tensor) -> Array:
     half = score.dtype in (torch.bfloat16, torch.float16)  # NumPy has no bfloat16, and is slow on float16
     array: Array = (score.float() if half else score).detach().cpu().numpy()
-    return array
+    # channels-last scores too are ranked, and ties broken, in the order of their indices
+    return np.ascontiguousarray(array)
 
 
-def _keep_highest(values: Sequence[Array], alive: Sequence[Array], removed: int) -> list[Array]:
-    """For several arrays ranked together: True where kept, exactly `removed` entries False, dead ones among them."""
-    removed -= sum(int(a.size - np.count_nonzero(a)) for a in alive)
+def _keep_highest(values: Sequence[Array], alive: Sequence[Array | None], removed: int) -> list[Array]:
+    """For several arrays ranked together: True where kept, exactly `removed` entries False, dead ones among them.
+
+    `alive` marks what may be kept; None stands for everything.
+    """
+    removed -= sum(0 if a is None else a.size - int(np.count_nonzero(a)) for a in alive)
     if removed < 0:
         raise BadInput(f"the mask to start from has already removed {-removed} more units than are to be removed now")
-    everything = all(a.all() for a in alive)
-    flat = np.concatenate([v.ravel() if everything else v[a] for v, a in zip(values, alive, strict=True)])
-    if len(flat) and not (np.isfinite(flat.max()) and np.isfinite(flat.min())):
-        raise BadInput("importance scores must be finite; some are NaN or infinite")
-    if removed == 0:
-        return [a.copy() for a in alive]
-    flat.partition(removed - 1)
-    threshold = flat[removed - 1]
-    ties = removed - int(np.count_nonzero(flat[:removed] < threshold))
+    threshold, ties = _threshold(values, alive, removed)
     kept = []
     for value, a in zip(values, alive, strict=True):
-        keep = (value >= threshold) & a
+        keep = value >= threshold
+        if a is not None:
+            keep &= a
         if ties:
-            at = np.flatnonzero((value == threshold) & a)[:ties]
+            equal = value == threshold if a is None else (value == threshold) & a
+            at = np.flatnonzero(equal)[:ties]
             keep.reshape(-1)[at] = False
             ties -= len(at)
         kept.append(keep)
     return kept
+
+
+def _threshold(values: Sequence[Array], alive: Sequence[Array | None], removed: int) -> tuple[float, int]:
+    """The score below which everything goes, and how many of those equal to it go too."""
+    # the only copy of the scores: partitioned in place
+    flat = np.concatenate([v.ravel() if a is None else v[a] for v, a in zip(values, alive, strict=True)])
+    if len(flat) and not (np.isfinite(flat.max()) and np.isfinite(flat.min())):
+        raise BadInput("importance scores must be finite; some are NaN or infinite")
+    if removed == 0:
+        return -np.inf, 0
+    flat.partition(removed - 1)
+    threshold = float(flat[removed - 1])
+    return threshold, removed - int(np.count_nonzero(flat[:removed] < threshold))
 
 
 def by_channel(model: nn.Module, scores: Scores, *, scope: Scope) -> Scores:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prudent.errors import BadInput, CannotPrune
+from prudent.errors import BadInput, CannotPrune, reason
 
 Scores = Mapping[str, Tensor]
 """Importance of every prunable weight: parameter name -> tensor of its shape, higher = keep."""
@@ -53,6 +53,12 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     if not found:
         raise CannotPrune(f"{type(model).__name__} has no linear or convolution layer, so nothing to prune")
     return found
+
+
+def is_sequence(module: nn.Module) -> bool:
+    """Whether a module only runs its children in order: nn.Sequential without a forward or a hook of its own."""
+    hooked = bool(module._forward_hooks or module._forward_pre_hooks)
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not hooked
 
 
 @contextmanager
@@ -132,9 +138,8 @@ def check_runs(model: nn.Module, example: Tensor) -> Tensor:
         with torch.no_grad(), evaluating(model):
             answer = model(example)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise BadInput(
-            f"{type(model).__name__} does not run on an input of shape {tuple(example.shape)}: {reason}"
+            f"{type(model).__name__} does not run on an input of shape {tuple(example.shape)}: {reason(error)}"
         ) from error
     if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(example):
         came = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from prudent.building import build as build_model
-from prudent.errors import BadInput, PrudentError
+from prudent.errors import BadInput, PrudentError, reason
 from prudent.files import read_file, write_whole
 from prudent.masks import Mask
 from prudent.network import parameters
@@ -127,8 +127,7 @@ def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None 
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         if isinstance(error, PrudentError):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"the saved network does not fit the architecture it is loaded into: {reason}") from error
+        raise BadInput(f"the saved network does not fit the architecture it is loaded into: {reason(error)}") from error
 
 
 def kept_parameters(network: Saved) -> int:

@@ -10,7 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.batches import Batch, Batches
 from prudent.errors import BadInput, SplitMisuse
-from prudent.network import evaluating, fingerprint, seeded
+from prudent.network import evaluating, fingerprint, is_sequence, seeded
 from prudent.types import Predictions, Split
 
 ROWS = 8192
@@ -104,7 +104,8 @@ def _sample(model: nn.Module, inputs: Tensor, samples: int) -> Tensor:
     What comes before the first dropout of a plain network is the same for every sample and is computed once; the rest
     sees all samples as one large batch. Exact in distribution, since dropout draws each row by itself.
     """
-    parts = list(model.children()) if isinstance(model, nn.Sequential) else [model]
+    # not children(), which leaves out a module that occurs again
+    parts = [part for part in model._modules.values() if part is not None] if is_sequence(model) else [model]
     first = next(i for i, part in enumerate(parts) if any(_drops(module) for module in part.modules()))
     for part in parts[:first]:
         inputs = part(inputs)

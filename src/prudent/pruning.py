@@ -112,7 +112,14 @@ def _scores(
     else:
         function = SCORES.find(score) if isinstance(score, str) else score
         options = {"seed": seed} if "seed" in inspect.signature(function).parameters else {}
-        scores = function(model, batches, **options)
+        found = (
+            SCORES.call(score, model, batches, **options)
+            if isinstance(score, str)
+            else function(model, batches, **options)
+        )
+        if not isinstance(found, Mapping):
+            raise BadInput(f"a score is a mapping from weight names to tensors; got {type(found).__name__}")
+        scores = found
     shapes = {name: tuple(weight.shape) for name, weight in prunable(model).items()}
     given = {name: tuple(value.shape) for name, value in scores.items()}
     if given != shapes:

@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from prudent.errors import CellFailed, DamagedStore
+from prudent.errors import CellFailed, DamagedStore, reason
 from prudent.executors import Executor, WorkerDied
 from prudent.keys import Cell
 from prudent.store import Store
@@ -153,8 +153,7 @@ def _refuse(run: _Run) -> None:
     blocked = len(run.cells) - len(run.records) - len(run.failed)
     others = f", {len(run.failed) - 1} more failed" if len(run.failed) > 1 else ""
     waiting = f", {blocked} could not start without them" if blocked else ""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     raise CellFailed(
-        f"{run.cells[key].label!r} failed: {type(error).__name__}: {reason}{others}{waiting}; "
+        f"{run.cells[key].label!r} failed: {reason(error)}{others}{waiting}; "
         f"{len(run.records)} of {len(run.cells)} cells are finished and kept: mend the cause and run again"
     ) from error

@@ -23,7 +23,7 @@ def load_data(name: str, options: dict[str, Any]) -> Data:
 
 @lru_cache(maxsize=4)
 def _load(name: str, options: str) -> Data:
-    data = DATA.find(name)(**json.loads(options))
+    data = DATA.call(name, **json.loads(options))
     if not isinstance(data, Data):
         raise BadInput(f"data set {name!r} must return prudent's Data; it returned {type(data).__name__}")
     return data

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
 
 from prudent.batches import Batches
 from prudent.errors import BadInput, SplitMisuse
@@ -22,9 +21,9 @@ class Examples:
     """The examples of one split.
 
     Args:
-        inputs: (n, ...) float32, finite.
-        labels: (n,) int64 classes, or None.
-        ids: (n,) int64, which example of the source each one is; two examples are the same iff their ids are.
+        inputs: (n, ...), finite. Kept as float32.
+        labels: (n,) integer classes, or None. Kept as int64.
+        ids: (n,) integers, which example of the source each one is; two examples are the same iff their ids are.
         split: what they are for.
 
     Raises:
@@ -32,15 +31,21 @@ class Examples:
         SplitMisuse: an example that occurs twice.
     """
 
-    inputs: Float32[np.ndarray, "n ..."]
-    labels: Int64[np.ndarray, " n"] | None
-    ids: Int64[np.ndarray, " n"]
+    inputs: np.ndarray
+    labels: np.ndarray | None
+    ids: np.ndarray
     split: Split
 
     def __post_init__(self) -> None:
         check_split(self.split)
         if len(self.inputs) == 0:
             raise BadInput(f"the {self.split} split is empty: it needs at least one example")
+        object.__setattr__(self, "inputs", np.ascontiguousarray(self.inputs, np.float32))
+        for name in ("labels", "ids"):
+            values = getattr(self, name)
+            if values is not None and np.asarray(values).dtype.kind not in "iu":
+                raise BadInput(f"{name} are integers; got dtype {np.asarray(values).dtype}")
+            object.__setattr__(self, name, None if values is None else np.ascontiguousarray(values, np.int64))
         bad = int(np.count_nonzero(~np.isfinite(self.inputs)))
         if bad:
             raise BadInput(f"inputs must be finite; {bad} numbers of the {self.split} split are NaN or infinite")
@@ -193,14 +198,9 @@ def partition(
 def strangers(inputs: np.ndarray, *, name: str, about: str) -> Data:
     """Examples that belong to no task, all for the split "ood"."""
     ids = np.arange(len(inputs), dtype=np.int64)
-    ood = Examples(inputs=np.ascontiguousarray(inputs, np.float32), labels=None, ids=ids, split="ood")
+    ood = Examples(inputs=inputs, labels=None, ids=ids, split="ood")
     return Data(name=name, classes=(), splits={"ood": ood}, about=about)
 
 
 def _examples(inputs: np.ndarray, labels: np.ndarray, at: np.ndarray, split: Split, first: int = 0) -> Examples:
-    return Examples(
-        inputs=np.ascontiguousarray(inputs[at], np.float32),
-        labels=np.ascontiguousarray(labels[at], np.int64),
-        ids=at.astype(np.int64) + first,
-        split=split,
-    )
+    return Examples(inputs=inputs[at], labels=labels[at], ids=at.astype(np.int64) + first, split=split)

@@ -10,7 +10,8 @@ runners that finish the same cell leave one record.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ from obstore import delete, get, head, put
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
-from prudent.errors import BadInput, DamagedStore, PrudentError
+from prudent.errors import BadInput, DamagedStore, PrudentError, reason
 
 SCHEMA = 1
 
@@ -42,6 +43,8 @@ class Store:
         try:
             store = from_url(self.location) if "://" in self.location else LocalStore(self.location, mkdir=True)
             self._check_format(store)
+        except PrudentError:
+            raise
         except (BaseError, OSError, ValueError) as error:
             raise self._unusable(error) from error
         return store
@@ -89,7 +92,7 @@ class Store:
                 outputs = {o["sha256"]: o["bytes"] for o in record["outputs"].values()}
             except (NotFoundError, FileNotFoundError):
                 return None
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 self._drop(key)
                 return None
             for digest, size in outputs.items():
@@ -122,6 +125,13 @@ class Store:
             )
         return data
 
+    def drop_damaged(self, keys: Iterable[str]) -> None:
+        """Read every output of the given cells, and drop the records of those that are not whole."""
+        for key in keys:
+            with suppress(DamagedStore):
+                for name in (self.record(key) or {"outputs": {}})["outputs"]:
+                    self.read(key, name)
+
     def _size(self, digest: str) -> int | None:
         try:
             return int(head(self._store, _object(digest))["size"])
@@ -132,8 +142,7 @@ class Store:
         delete(self._store, _cell(key))
 
     def _unusable(self, error: Exception) -> PrudentError:
-        reason = str(error).strip().splitlines()[0]
-        return PrudentError(f"the store {self.location!r} cannot be used: {reason}")
+        return PrudentError(f"the store {self.location!r} cannot be used: {reason(error)}")
 
 
 def _cell(key: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prudent.errors import BadInput
+from prudent.errors import BadInput, DamagedStore
 from prudent.executors import EXECUTORS
 from prudent.files import write_whole
 from prudent.graph import build_graph
@@ -20,6 +20,9 @@ from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, certificate_file,
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import embedded, read
 from prudent.store import Store
+
+ATTEMPTS = 3
+"""How often damage in the store is mended in one call."""
 
 
 def study(
@@ -59,11 +62,18 @@ def study(
         ready = preflight(settings)
         graph = build_graph(settings, ready.fingerprints)
         store = Store(str(Path(out) / "store"))
-        records = run_cells(graph.cells, store, pool, on_progress=on_progress)
+        for attempt in range(ATTEMPTS):
+            records = run_cells(graph.cells, store, pool, on_progress=on_progress)
+            finished = Finished(settings, graph, store, records)
+            try:
+                return _write(finished, ready, Path(out) / settings.id, seconds=time.monotonic() - started)
+            except DamagedStore:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                store.drop_damaged(records)  # the next round makes them again
     finally:
         pool.stop()
-    finished = Finished(settings, graph, store, records)
-    return _write(finished, ready, Path(out) / settings.id, seconds=time.monotonic() - started)
+    raise AssertionError("unreachable: the loop returns or raises")
 
 
 def locate(file: str | Path) -> Path:

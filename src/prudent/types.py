@@ -41,17 +41,18 @@ class Predictions:
         BadInput: an empty split, a wrong shape, NaN or infinite logits, labels outside the classes.
     """
 
-    logits: Float32[np.ndarray, "*members n classes"]
-    labels: Int64[np.ndarray, " n"] | None = None
+    # plain arrays here: what comes in is converted and checked below, with messages of our own
+    logits: np.ndarray
+    labels: np.ndarray | None = None
     split: Split
     data: str = ""
     model: str = ""
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        object.__setattr__(self, "logits", _logits(self.logits))
+        object.__setattr__(self, "logits", _logits(np.asarray(self.logits)))
         if self.labels is not None:
-            object.__setattr__(self, "labels", check_labels(self.labels, n=self.n, classes=self.classes))
+            object.__setattr__(self, "labels", check_labels(np.asarray(self.labels), n=self.n, classes=self.classes))
 
     @property
     def n(self) -> int:
@@ -150,7 +151,7 @@ class Losses:
             decrease or lie outside [0, 1).
     """
 
-    values: Float64[np.ndarray, "n candidates"]
+    values: np.ndarray
     names: tuple[str, ...]
     sparsities: tuple[float, ...]
     loss: str

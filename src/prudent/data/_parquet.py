@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from prudent.errors import BadInput
+from prudent.errors import BadInput, reason
 from prudent.splits import Data, partition
 
 Images = Float32[np.ndarray, "n channels height width"]
@@ -108,9 +108,8 @@ def _from_hub(name: str, split: str, hub: str | None, config: str | None, layout
     try:
         source = datasets.load_dataset(hub, config, split=split)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise BadInput(
-            f"data set {name!r} is not at hand ({now}) and could not be loaded from the hub ({reason}): {where}"
+            f"data set {name!r} is not at hand ({now}) and could not be loaded from the hub ({reason(error)}): {where}"
         ) from error
     return source.with_format("arrow")[:].replace_schema_metadata(source.features.arrow_schema.metadata)
 

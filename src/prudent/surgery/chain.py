@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from prudent.errors import CannotPrune
+from prudent.network import is_sequence
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -62,7 +63,7 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     Raises:
         CannotPrune: the network is not plain; says which module is in the way.
     """
-    if not isinstance(model, nn.Sequential):
+    if not is_sequence(model):
         raise CannotPrune(
             f"whole channels can be removed from plain networks (nn.Sequential) for now; got {type(model).__name__}: "
             'prune single weights instead (granularity="weight")'
@@ -72,9 +73,10 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     norms: list[str] = []
     seen: set[int] = set()
     for name, module in _flat(model):
-        if id(module) in seen and any(True for _ in module.parameters()):
-            raise CannotPrune(f"module {name!r} is used twice; its channels cannot be removed for one use only")
-        seen.add(id(module))
+        own = {id(parameter) for parameter in module.parameters()}
+        if own & seen:
+            raise CannotPrune(f"weights of module {name!r} are used twice; channels cannot be removed for one use only")
+        seen |= own
         if isinstance(module, LAYERS):
             inputs, outputs = _channels(name, module)
             if layer is not None:
@@ -96,9 +98,11 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def _flat(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, module in model.named_children():
-        if isinstance(module, nn.Sequential):
+def _flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model._modules.items():  # named_children leaves out a module that occurs again
+        if module is None:
+            continue
+        if is_sequence(module):
             yield from _flat(module, f"{prefix}{name}.")
         else:
             yield prefix + name, module

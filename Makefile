@@ -1,0 +1,43 @@
+# Two commands do everything on a fresh machine with Python 3.11 or later and make:
+#   make study   set up .venv and run the embedded study; then open runs/digits-*/report.html
+#   make test    set up .venv with what developers need, then lint, types and tests
+# .venv is made once, and again only when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+
+.PHONY: study test test-all lint bench docs clean
+
+study: .venv/run.stamp
+	$(BIN)/prudent study --out runs
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks
+
+docs: .venv/dev.stamp
+	$(BIN)/python -m prudent.reference docs/reference.md
+
+clean:
+	rm -rf .venv runs
+
+.venv/run.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "prudent needs Python 3.11 or later; this is " + sys.version'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -e .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(PIP) -e '.[dev]'
+	touch $@

@@ -1,0 +1,50 @@
+"""Global threshold and masks over 25 million weights, beside torch's own pruning and beside one copy of the memory."""
+
+import tracemalloc
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import prune as torch_prune
+
+from benchmarks import Row, alternate
+from prudent.masks import select
+
+LAYERS = [(64, 147)] + [(256, 576)] * 20 + [(512, 2304)] * 10 + [(1024, 2048)] * 3 + [(1000, 2048)]
+
+
+def run() -> list[Row]:
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, generator=generator) for shape in LAYERS]
+    total = sum(w.numel() for w in weights)
+    scores = {str(i): w.abs() for i, w in enumerate(weights)}
+
+    def ours() -> None:
+        select(scores, 0.8)
+
+    def theirs() -> None:
+        layers = [nn.Linear(w.shape[1], w.shape[0], bias=False) for w in weights]
+        for layer, weight in zip(layers, weights, strict=True):
+            layer.weight.data = weight
+        torch_prune.global_unstructured([(layer, "weight") for layer in layers], torch_prune.L1Unstructured, amount=0.8)
+
+    own, other = alternate(ours, theirs, turns=3)
+    memory = np.empty(total, np.float32)
+    source = np.concatenate([w.numpy().ravel() for w in weights])
+    _, floor = alternate(ours, lambda: np.copyto(memory, source), turns=3)
+    tracemalloc.start()
+    ours()
+    peak = tracemalloc.get_traced_memory()[1] / (4 * total)
+    tracemalloc.stop()
+    millions = f"{total / 1e6:.1f} million weights"
+    return [
+        Row(
+            work=f"global threshold and masks, {millions}", beside="torch.nn.utils.prune.global_unstructured",
+            seconds=own, other=other, promise=">= 30x faster", kept=other / own >= 30,
+        ),
+        Row(
+            work=f"global threshold and masks, {millions}", beside="one copy of the scores (the floor)",
+            seconds=own, other=floor, promise="<= 1.3x the scores' memory", kept=peak <= 1.3,
+            note=f"measured {peak:.2f}x",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,108 @@
+"""The reference page, written from the code itself: every key of a study file, every method with its source."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from prudent import settings
+from prudent.bounds import BOUNDS
+from prudent.data import DATA
+from prudent.files import write_whole
+from prudent.models import MODELS
+from prudent.scores import SCORES
+
+TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("top level", settings.Settings),
+    ("[data]", settings.Data),
+    ("[model]", settings.Model),
+    ("[training] and [retraining]", settings.Training),
+    ("[[methods]]", settings.Method),
+    ("[evaluation]", settings.Evaluation),
+    ("[certification]", settings.Certification),
+    ("[certification.declared]", settings.Declared),
+)
+
+INTRODUCTION = """# Reference
+
+This page is written by `make docs` from the code; a test keeps it current. For one method in full, read its file: the
+docstring gives formula, shapes, units and source.
+
+## Study files
+
+A study file is TOML. Unknown keys are refused with the nearest known one. Wherever a method is named, one of your own
+may stand as `package.module:callable`.
+"""
+
+
+def reference() -> str:
+    """The page as Markdown."""
+    parts = [INTRODUCTION]
+    for title, table in TABLES:
+        parts.append(f"### {title}\n\n| key | values | default | meaning |\n|---|---|---|---|")
+        parts += [f"| `{name}` | {values} | {default} | {meaning} |" for name, values, default, meaning in rows(table)]
+        parts.append("")
+    for catalogue in (SCORES, BOUNDS, DATA, MODELS):
+        parts.append(f"## {catalogue.noun.capitalize()}s\n\n| name | what | source |\n|---|---|---|")
+        parts += [f"| `{name}` | {' | '.join(_cell(text) for text in catalogue.summary(name))} |" for name in catalogue]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def rows(table: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    """Key, values, default and meaning of each key of a table that is not a table itself."""
+    for name, field in table.model_fields.items():
+        if not _holds_tables(field.annotation):
+            yield name, _values(field), _default(field), _cell(field.description or "")
+
+
+def _holds_tables(annotation: Any) -> bool:  # noqa: ANN401 (a type)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_holds_tables(inner) for inner in get_args(annotation))
+
+
+def _values(field: FieldInfo) -> str:
+    return _type(field.annotation) + _limits(field.metadata)
+
+
+def _type(annotation: Any) -> str:  # noqa: ANN401 (a type)
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f'`"{word}"`' for word in inner)
+    if origin is Annotated:
+        return _type(inner[0]) + _limits([m for field in inner[1:] for m in getattr(field, "metadata", [])])
+    if origin is list:
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return "table"
+    if origin is UnionType or len(inner) > 1:
+        return " or ".join(_type(one) for one in inner if one is not NoneType)
+    return {float: "number", int: "integer", str: "text", bool: "true, false"}.get(annotation, str(annotation))
+
+
+def _limits(metadata: list[Any]) -> str:
+    signs = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
+    found = [
+        f"{sign} {getattr(one, key):g}" for one in metadata for kind, (sign, key) in signs.items() if type(one) is kind
+    ]
+    return " " + ", ".join(found) if found else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "none" if field.default is None else f"`{field.default!r}`" if field.default != "" else "empty"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    write_whole(Path(sys.argv[1]), reference())

@@ -1,0 +1,155 @@
+"""Every technical word of the page, once: the entries that open in the text and stand at its end."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prudent.report.reading import Run
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word with its definition.
+
+    Args:
+        name: the plain word, with the field's own.
+        text: what it means, in one to three sentences.
+        needs: what a run must have for the word to occur; "" = always there.
+    """
+
+    name: str
+    text: str
+    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind"] = ""
+
+
+GLOSSARY = {
+    "sparsity": Entry(
+        "Removed (sparsity)",
+        "Share of the prunable units, weights or channels, that were taken out. 87.5 % removed means one in eight is "
+        "left.",
+    ),
+    "disagreement": Entry(
+        "Differs from dense (disagreement)",
+        "The pruned network decides for another class than the dense one. No labels are needed to see it, so it can be "
+        "certified on any unlabelled examples of the task.",
+    ),
+    "certification": Entry(
+        "Unseen examples (certification split)",
+        "Examples set aside before anything was trained, pruned or chosen, and used for the certificates alone.",
+    ),
+    "pvalue": Entry(
+        "p-value",
+        "At most so often would luck let a network that breaks the limit look this good on so many examples. Small is "
+        "strong evidence. A candidate passes when its p-value is at most δ.",
+    ),
+    "walk": Entry(
+        "Walk (fixed-sequence testing)",
+        "Candidates are tested from the densest to the sparsest, each at level δ, and the first that does not pass "
+        "ends the walk. The order is fixed beforehand, so the walk certifies a network that breaks the limit with "
+        "probability at most δ, however many candidates there are.",
+    ),
+    "upper": Entry(
+        "Upper limit (pointwise)",
+        "The smallest limit that one network by itself could have been shown to keep (one-sided, Clopper-Pearson). It "
+        "is not certified for the selected network: the walk picked that one because it did well.",
+    ),
+    "ece": Entry(
+        "Calibration gap (ECE)",
+        "Average difference between how sure the network says it is and how often it is right, over equal-width bins "
+        "of stated confidence. 0 is perfect; few predictions make it larger by luck.",
+    ),
+    "bins": Entry(
+        "Bins",
+        "Predictions are grouped by stated confidence in equal steps from 0 to 1; a confidence of exactly 1 belongs to "
+        "the last.",
+    ),
+    "nll": Entry(
+        "Log loss (NLL)",
+        "Mean of minus the natural logarithm of the probability that was given to the true class. One prediction that "
+        "is sure and wrong costs much.",
+    ),
+    "brier": Entry(
+        "Brier score",
+        "Mean squared difference between the predicted probabilities and the truth, summed over the classes: 0 is "
+        "perfect, 2 is worst.",
+    ),
+    "auroc": Entry(
+        "Telling strangers apart (AUROC)",
+        "Probability that the network is surer on a random example of the task than on a random stranger. 1 is "
+        "perfect, 0.5 is guessing.",
+        "ood",
+    ),
+    "fpr-ood": Entry(
+        "Strangers let in (FPR95)",
+        "Share of strangers that are accepted when the threshold accepts 95 % of the task's examples.",
+        "ood",
+    ),
+    "fpr-id": Entry(
+        "Task turned away (FPR95)",
+        "Share of the task's examples that are turned away when the threshold turns away 95 % of strangers. Both "
+        "numbers are called FPR95 in the literature.",
+        "ood",
+    ),
+    "stranger": Entry(
+        "Strangers (out of distribution, OOD)",
+        "Examples that are not from the task. The network has no class for them and must still name one.",
+        "ood",
+    ),
+    "entropy": Entry(
+        "Uncertainty (predictive entropy)",
+        "Entropy of the predicted probabilities, averaged over dropout samples, in nats: 0 where one class gets all.",
+        "dropout",
+    ),
+    "mi": Entry(
+        "Doubt under dropout (mutual information)",
+        "How much the network contradicts itself when dropout stays on at prediction: its doubt about its own weights, "
+        "in nats. 0 where all samples agree.",
+        "dropout",
+    ),
+    "macs": Entry(
+        "Multiply-adds (MACs)",
+        "Arithmetic for one input. Promised: a removed weight counts as no work. Executed: what ordinary hardware "
+        "does, which multiplies by the zeros too.",
+    ),
+    "control": Entry(
+        "Random control",
+        "Removes as many units from each layer as the method it follows, chosen blindly. A method is worth what it "
+        "gains over this.",
+        "control",
+    ),
+    "rewind": Entry(
+        "Rewound",
+        "The surviving weights are set back to their values before training and trained again: a lottery ticket.",
+        "rewind",
+    ),
+    "bitmask": Entry(
+        "1-bit mask",
+        "One bit for each original weight says whether it is kept; beside it only the kept weights are stored.",
+        "weights",
+    ),
+    "spread": Entry(
+        "Spread (of dense seeds)",
+        "Standard deviation of a measure over the dense networks of different seeds: how much networks differ when "
+        "nothing is pruned.",
+        "seeds",
+    ),
+    "luck": Entry(
+        "Clear, and no clear change",
+        "Clear is a change of the mean that is larger than what as many other dense networks would show in 19 of 20 "
+        "cases (Student's prediction limit). In a long list one in twenty passes that by luck.",
+        "seeds",
+    ),
+}
+
+
+def glossary(run: Run) -> dict[str, Entry]:
+    """The entries that the page of this run uses."""
+    there = {
+        "": True,
+        "ood": run.has_ood,
+        "dropout": run.has_dropout,
+        "seeds": len(run.seeds) > 1,
+        "weights": any(m.granularity == "weight" for m in run.methods),
+        "control": any(m.control_of is not None for m in run.methods),
+        "rewind": any(m["rewind"] == "init" for m in run.study["methods"]),
+    }
+    return {key: entry for key, entry in GLOSSARY.items() if there[entry.needs]}

@@ -1,0 +1,64 @@
+"""How the page writes what `prudent.wording` does not know: ratios, p-values, powers of ten, names."""
+
+from prudent.report.reading import Method, Run
+from prudent.wording import NARROW, fixed, percent
+
+MINUS = "\u2212"
+TIMES = "\u00d7"
+SUPERSCRIPT = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
+
+def times(ratio: float) -> str:
+    """A ratio: 9.586 -> "9.6×", 1.273 -> "1.27×", 57.7 -> "58×"."""
+    digits = 2 if ratio < 2 else 1 if ratio < 20 else 0
+    return fixed(ratio, digits) + TIMES
+
+
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign: +0.4, −1.2, and 0 without one."""
+    text = fixed(abs(value), digits)
+    if not text.strip("0."):
+        return text
+    return ("+" if value > 0 else MINUS) + text
+
+
+def p_value(p: float) -> str:
+    """A p-value: "2 · 10⁻⁶", "0.0022", "0.199", "1"."""
+    if p < 1e-300:
+        return "0"
+    if p < 1e-4:
+        mantissa, _, exponent = f"{p:.0e}".partition("e")
+        return f"{mantissa}{NARROW}\u00b7{NARROW}10{str(int(exponent)).translate(SUPERSCRIPT)}"
+    return fixed(p, 4) if p < 0.01 else fixed(p, 3) if p < 0.9995 else "1"
+
+
+def one_in(power: int) -> str:
+    """A chance of 10 to the minus `power` in words: "1 in 100", "1 in 10⁴"."""
+    return (
+        "certain" if power == 0 else f"1 in {10**power}" if power < 3 else f"1 in 10{str(power).translate(SUPERSCRIPT)}"
+    )
+
+
+def number(share: float) -> str:
+    """A share as percentage without its sign, for axes: 0.9375 -> "93.75"."""
+    return percent(share).removesuffix("%").removesuffix(NARROW)
+
+
+def cut(text: str, most: int) -> str:
+    """A name, shortened where it would not fit."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
+
+
+def removed(run: Run, method: Method, i: int) -> str:
+    """The achieved sparsity of a candidate: "93.75 %"."""
+    return percent(run.sparsity(method, i))
+
+
+def joined(parts: list[str], last: str = "and") -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def capital(text: str) -> str:
+    """The text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

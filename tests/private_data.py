@@ -1,0 +1,3 @@
+"""Something that is not callable."""
+
+a_list = [1, 2]

@@ -1,0 +1,185 @@
+"""Certificates as files: written, verified, and refused after any change."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from prudent.archive import losses_from_bytes, losses_to_bytes, predictions_from_bytes, predictions_to_bytes
+from prudent.certificates import verify, write_certificate
+from prudent.certification import certify
+from prudent.errors import BadInput, BrokenCertificate, PrudentError
+from tests.conftest import predictions
+from tests.test_certification import table
+
+
+@pytest.fixture
+def written(tmp_path):
+    losses = table([1, 2, 40], 450, loss="disagreement")
+    certificate = certify(losses, alpha=0.05, delta=0.05)
+    return write_certificate(certificate, losses, tmp_path / "claim.json"), certificate
+
+
+def test_verify_gives_the_certificate_back(written):
+    path, certificate = written
+    assert verify(path) == certificate
+    assert verify(str(path)) == certificate
+
+
+def test_the_file_says_everything(written):
+    document = json.loads(written[0].read_text())
+    assert document["claim"] == written[1].sentence()
+    assert [c["result"] for c in document["candidates"]] == ["passed", "passed", "stopped"]
+    assert [c["losses"] for c in document["candidates"]] == [1, 2, 40]
+    assert document["selected"] == 1
+    assert len(document["assumptions"]) == 4
+    for key in ("risk", "alpha", "delta", "n", "bound", "procedure", "order", "split", "dense", "sha256", "made_by"):
+        assert key in document
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, (*path, index))
+    else:
+        yield path
+
+
+def changed(value):
+    if isinstance(value, bool) or value is None:
+        return 0
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value * 0.5 + 0.001
+    return value + "x"
+
+
+def put(document, path, value):
+    for key in path[:-1]:
+        document = document[key]
+    document[path[-1]] = value
+
+
+def test_every_single_edit_is_refused(written):
+    path, _ = written
+    original = path.read_text()
+    document = json.loads(original)
+    everything = list(leaves(document))
+    assert len(everything) > 40
+    for at in everything:
+        edited = json.loads(original)
+        inner = edited
+        for key in at:
+            inner = inner[key]
+        put(edited, at, changed(inner))
+        path.write_text(json.dumps(edited))
+        with pytest.raises(PrudentError):
+            verify(path)
+    path.write_text(original)
+    verify(path)
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (("selected",), 2),
+        (("alpha",), 0.01),
+        (("candidates", 2, "losses"), 4),
+        (("claim",), "All is well."),
+        (("n",), 900),
+    ],
+)
+def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
+    from prudent.certificates import _hash
+
+    path, _ = written
+    document = json.loads(path.read_text())
+    put(document, at, value)
+    path.write_text(json.dumps(document | {"sha256": _hash(document)}))
+    with pytest.raises(PrudentError):
+        verify(path)
+
+
+def test_changed_losses_are_refused(written):
+    path, _ = written
+    beside = path.with_name("claim.losses.safetensors")
+    content = bytearray(beside.read_bytes())
+    content[-1] ^= 1
+    beside.write_bytes(content)
+    with pytest.raises(BrokenCertificate, match="was changed"):
+        verify(path)
+    beside.unlink()
+    with pytest.raises(PrudentError, match="cannot read"):
+        verify(path)
+
+
+def test_losses_elsewhere_are_refused(written, tmp_path):
+    from prudent.certificates import _hash
+
+    path, _ = written
+    document = json.loads(path.read_text())
+    document["losses"]["file"] = "../claim.losses.safetensors"
+    path.write_text(json.dumps(document | {"sha256": _hash(document)}))
+    with pytest.raises(BadInput, match="lie beside it"):
+        verify(path)
+
+
+def test_both_files_can_be_moved_together(written, tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in ("claim.json", "claim.losses.safetensors"):
+        shutil.move(written[0].with_name(name), folder / name)
+    verify(folder / "claim.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no json", "[]", "{}", '{"prudent_certificate": 1}', '{"prudent_certificate": 99}']
+)
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(PrudentError):
+        verify(path)
+
+
+def test_a_certificate_that_its_losses_do_not_support_is_never_written(tmp_path):
+    good = certify(table([1, 2, 40], 450), alpha=0.05, delta=0.05)
+    with pytest.raises(BrokenCertificate):
+        write_certificate(good, table([1, 20, 40], 450), tmp_path / "x.json")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bound", ["binomial", "hoeffding_bentkus"])
+def test_losses_between_0_and_1_survive(tmp_path, bound):
+    losses = table([1, 5], 200)
+    if bound == "hoeffding_bentkus":
+        object.__setattr__(losses, "values", losses.values * 0.3)
+        losses.__dict__.pop("binary", None)
+        losses.__dict__.pop("counts", None)
+    certificate = certify(losses, alpha=0.1, delta=0.1, bound=bound)
+    assert verify(write_certificate(certificate, losses, tmp_path / "c.json")) == certificate
+
+
+def test_archives_are_exact_and_repeatable():
+    for p in (predictions(), predictions(members=3)):
+        content = predictions_to_bytes(p)
+        assert content == predictions_to_bytes(p)
+        back = predictions_from_bytes(content)
+        np.testing.assert_array_equal(back.logits, p.logits)
+        np.testing.assert_array_equal(back.labels, p.labels)
+        assert (back.split, back.data, back.model) == (p.split, p.data, p.model)
+    losses = table([1, 2], 30)
+    back = losses_from_bytes(losses_to_bytes(losses))
+    np.testing.assert_array_equal(back.values, losses.values)
+    assert (back.names, back.sparsities, back.loss) == (losses.names, losses.sparsities, losses.loss)
+
+
+@pytest.mark.parametrize("content", [b"", b"12345678", b"\x00" * 100])
+def test_archives_refuse_other_bytes(content):
+    with pytest.raises(PrudentError, match="safetensors"):
+        predictions_from_bytes(content)

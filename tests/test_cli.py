@@ -1,0 +1,237 @@
+"""The command line: exit statuses, one-line errors, JSON for machines."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from prudent.cli import run
+
+SMALL = (Path(__file__).parent / "small.toml").read_text()
+TINY = (
+    SMALL.replace("seeds = [0, 1]", "seeds = [1]")
+    .replace("epochs = 5", "epochs = 1")
+    .replace("sparsities = [0.5, 0.8, 0.95]", "sparsities = [0.5]")
+    .replace("sparsities = [0.25, 0.5, 0.75]", "sparsities = [0.5]")
+)
+
+
+@pytest.fixture
+def call(capsys):
+    def one(*arguments: str):
+        status = run(list(arguments))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return one
+
+
+def refused(call, *arguments: str) -> str:
+    """The one line that a refusal says."""
+    status, _, err = call(*arguments)
+    lines = [line for line in err.splitlines() if line]
+    assert status == 2, err
+    assert len(lines) == 1, err
+    assert lines[0].startswith("prudent: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One finished run, made through the command line."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "tiny.toml").write_text(TINY)
+    assert run(["study", str(folder / "tiny.toml"), "--out", str(folder), "--workers", "2"]) in (0, 3)
+    return folder
+
+
+def finished(runs: Path) -> Path:
+    return next(p.parent for p in runs.glob("small-*/results.json"))
+
+
+def test_study_says_the_claim_and_where_everything_is(call, runs):
+    status, out, err = call("study", str(runs / "tiny.toml"), "--out", str(runs))
+    document = json.loads((finished(runs) / "certificates/magnitude-disagreement-seed1.json").read_text())
+    assert status == (3 if document["selected"] is None else 0)
+    assert document["claim"] in out
+    assert str(finished(runs) / "report.html") in out
+    assert "magnitude" in out
+    assert "27 of 27 cells" in err or "12 of 12 cells" in err
+    assert "left" in err
+
+
+def test_study_as_json(call, runs):
+    status, out, _ = call("study", str(runs / "tiny.toml"), "--out", str(runs), "--json")
+    summary = json.loads(out)
+    assert summary["certified"] == (status == 0)
+    assert Path(summary["report"]).exists()
+    assert len(summary["certificates"]) == 6
+    if summary["certified"]:
+        assert (Path(summary["selected_network"]) / "network.json").exists()
+
+
+def test_nothing_certified_is_exit_3_and_says_what_would_be_needed(call, runs, tmp_path):
+    strict = tmp_path / "strict.toml"
+    strict.write_text(TINY.replace('name = "small"', 'name = "strict"').replace("alpha = 0.4", "alpha = 0.001"))
+    status, out, _ = call("study", str(strict), "--out", str(runs))
+    assert status == 3
+    assert "Nothing certified: with 150 examples" in out
+    assert "cannot certify 0.1" in out
+    assert "are needed" in out
+
+
+def test_verify(call, runs):
+    certificate = finished(runs) / "certificates/magnitude-error-seed1.json"
+    status, out, _ = call("verify", str(certificate))
+    assert status == 0
+    assert "verified" in out
+    status, out, _ = call("verify", str(certificate.parent), "--json")
+    assert status == 0
+    assert len(json.loads(out)) == 6
+
+
+def test_verify_refuses_an_edited_certificate(call, runs, tmp_path):
+    folder = shutil.copytree(finished(runs) / "certificates", tmp_path / "c")
+    path = folder / "magnitude-error-seed1.json"
+    path.write_text(path.read_text().replace('"alpha": 0.4', '"alpha": 0.3'))
+    assert "was changed after it was written" in refused(call, "verify", str(path))
+    assert "was changed" in refused(call, "verify", str(folder))
+    assert "cannot read" in refused(call, "verify", str(tmp_path / "absent.json"))
+    (tmp_path / "empty").mkdir()
+    assert "holds no certificates" in refused(call, "verify", str(tmp_path / "empty"))
+
+
+def test_report_is_written_again(call, runs):
+    page = finished(runs) / "report.html"
+    page.unlink()
+    status, out, _ = call("report", str(finished(runs)))
+    assert status == 0
+    assert page.exists()
+    assert str(page) in out
+    assert "cannot read" in refused(call, "report", str(runs / "absent"))
+
+
+def test_methods(call):
+    status, out, _ = call("methods", "--json")
+    assert status == 0
+    listed = json.loads(out)
+    assert {m["name"] for m in listed["score"]} >= {"magnitude", "random"}
+    assert all(m["what"] and m["source"] for entries in listed.values() for m in entries)
+    status, out, _ = call("methods")
+    assert status == 0
+    assert "binomial" in out
+
+
+def test_version(call):
+    status, out, _ = call("--version")
+    assert status == 0
+    assert re.fullmatch(r"prudent \d+\.\d+\.\d+\n", out)
+
+
+def test_usage_errors_are_one_line(call):
+    assert "Did you mean 'study'" in refused(call, "studdy")
+    assert "--worker" in refused(call, "study", "--worker", "3")
+    assert "Missing argument" in refused(call, "verify")
+    assert "--workers" in refused(call, "study", "--workers", "0")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("mc_samples", "mc_sample", "did you mean 'mc_samples'"),
+        ('score = "random"', 'score = "randm"', "Did you mean 'random'"),
+        ("sparsities = [0.5]", "sparsities = [1.5]", "less than 1; got 1.5"),
+        ('name = "digits"', 'name = "digits"\n[[data', "is no TOML"),
+        ("certification = 150", "certification = 5000", "every split of 'digits' needs examples"),
+        ("certification = 150", "certification = 0", "needs examples"),
+        ("certification = 150", "certifcation = 150", "Did you mean 'certification'"),
+        ("hidden = 16", "hiden = 16", "Did you mean 'hidden'"),
+        ("hidden = 16", "hidden = 16, dropout = 0.0", "no dropout module with a rate above 0"),
+        ('name = "digits"', 'name = "photo_patches"', "no option of data set 'photo_patches'"),
+        ('ood = "photo_patches"', 'ood = "digits"', "option of data set 'digits'"),
+        ("n = 60", "n = 60, size = 16", "must have the format of the task, (1, 8, 8); 'photo_patches' has (1, 16, 16)"),
+        (
+            "latency_turns = 3",
+            "latency_turns = 3\nlatency_batch = 5000",
+            "needs as many training examples; there are 1507",
+        ),
+        ("sparsities = [0.5]\n\n[evaluation", "sparsities = [0.99]\n\n[evaluation", "leaves none"),
+    ],
+)
+def test_bad_studies_are_refused_before_any_work(call, tmp_path, old, new, message):
+    assert old in TINY
+    path = tmp_path / "bad.toml"
+    path.write_text(TINY.replace(old, new))
+    assert message in refused(call, "study", str(path), "--out", str(tmp_path / "out"), "--workers", "1")
+    assert not (tmp_path / "out").exists()
+
+
+OWN = """
+name = "own"
+seeds = [0]
+[data]
+name = "tests.private:own_data"
+[model]
+name = "tests.private:own_network"
+[training]
+epochs = 1
+[evaluation]
+latency_turns = 3
+[[methods]]
+name = "mine"
+score = "tests.private:own_score"
+sparsities = [0.5]
+[certification]
+alpha = 0.9
+declared = { method = "mine" }
+"""
+
+
+def test_data_model_and_score_of_ones_own(call, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    status, out, _ = call("study", str(path), "--out", str(tmp_path), "--workers", "1", "--json")
+    assert status in (0, 3), out
+    results = json.loads((Path(json.loads(out)["run"]) / "results.json").read_text())
+    assert results["data"]["name"] == "own"
+    assert "ood" not in results["data"]
+    assert "mc_metrics" not in results["networks"][0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('own_data"', 'own_data"\noptions = { spoil = "nan" }', "NaN or infinite"),
+        ('own_data"', 'own_data"\noptions = { spoil = "labels" }', "labels lie in 0 .. 2 for 3 classes; got 0 .. 17"),
+        ('own_network"', 'own_network"\noptions = { classes = 5 }', "no option of model"),
+        ("own_network", "no_network", "must return a torch.nn.Module; it returned dict"),
+        ("own_score", "absent", "could not be imported"),
+        ("own_data", "own_score", "own_score"),
+    ],
+)
+def test_bad_methods_of_ones_own_are_refused_before_any_work(call, tmp_path, old, new, message):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.replace(old, new))
+    assert message in refused(call, "study", str(path), "--out", str(tmp_path / "out"), "--workers", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_score_that_fails_is_told_in_one_line(call, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.replace("own_score", "exploding_score"))
+    assert "this score does not work" in refused(
+        call, "study", str(path), "--out", str(tmp_path / "out"), "--workers", "1"
+    )
+
+
+def test_absent_data_files_are_told_with_their_layout(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUDENT_DATA", str(tmp_path))
+    line = refused(call, "study", "mnist", "--out", str(tmp_path / "out"))
+    assert "train-*.parquet with columns 'image'" in line
+    assert "$PRUDENT_DATA/mnist/" in line
+
+
+def test_unknown_studies_name_the_known(call, tmp_path):
+    assert "one of: digits, mnist, moons" in refused(call, "study", str(tmp_path / "absent.toml"))

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from prudent.errors import BadInput
+from prudent.intervals import clopper_pearson, lower_limit, over_seeds, upper_limit
+from tests.conftest import vectors
+
+
+@pytest.mark.parametrize("v", vectors("bounds", "clopper_pearson"), ids=lambda v: v["name"])
+def test_against_reference(v):
+    k, n, delta = (v["inputs"][name] for name in ("k", "n", "delta"))
+    assert upper_limit(k, n, delta=delta) == pytest.approx(v["expected"]["upper"], rel=1e-9)
+    assert lower_limit(k, n, delta=delta) == pytest.approx(v["expected"]["lower"], rel=1e-9, abs=1e-15)
+
+
+def test_two_sided_agrees_with_scipy():
+    from scipy.stats import binomtest
+
+    for k, n in ((0, 10), (3, 10), (10, 10), (17, 400)):
+        interval = binomtest(k, n).proportion_ci(0.95, method="exact")
+        assert clopper_pearson(k, n) == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 7, 40])
+@pytest.mark.parametrize("delta", [0.01, 0.1, 0.5])
+def test_upper_limit_covers_by_exact_enumeration(n, delta):
+    from scipy.stats import binom
+
+    for truth in np.linspace(0.001, 0.999, 41):
+        missed = sum(binom.pmf(k, n, truth) for k in range(n + 1) if upper_limit(k, n, delta=delta) < truth)
+        assert missed <= delta + 1e-12
+
+
+def test_over_seeds():
+    few = over_seeds([0.1, 0.4, 0.2])
+    assert (few.value, few.lo, few.hi, few.interval) == (pytest.approx(0.7 / 3), 0.1, 0.4, "range of 3 seeds")
+    one = over_seeds([0.5], better="higher")
+    assert (one.lo, one.hi, one.interval, one.better) == (None, None, "", "higher")
+    values = [1.0, 2.0, 4.0, 4.5, 9.0]
+    many = over_seeds(values)
+    expected = t.interval(0.95, 4, loc=np.mean(values), scale=np.std(values, ddof=1) / np.sqrt(5))
+    assert (many.lo, many.hi) == pytest.approx(expected)
+    assert "t interval of the mean over 5 seeds" in many.interval
+    with pytest.raises(BadInput, match="at least one seed"):
+        over_seeds([])
+
+
+@pytest.mark.parametrize(("k", "n", "delta"), [(-1, 5, 0.1), (6, 5, 0.1), (0, 0, 0.1), (1, 5, 0.0), (1, 5, 1.0)])
+def test_refusals(k, n, delta):
+    with pytest.raises(BadInput):
+        upper_limit(k, n, delta=delta)

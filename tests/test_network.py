@@ -1,0 +1,128 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils import prune as torch_prune
+
+from prudent.errors import BadInput, CannotPrune
+from prudent.network import check_runs, evaluating, fingerprint, macs, macs_by_layer, parameters, prunable, seeded
+from tests.conftest import chain
+
+
+def test_prunable_weights_in_order():
+    model = chain(norm=True)
+    assert list(prunable(model)) == ["0.weight", "3.weight", "8.weight", "11.weight"]
+    assert prunable(model)["0.weight"] is model[0].weight
+
+
+def test_a_single_layer_and_transposed_convolutions():
+    assert list(prunable(nn.Linear(2, 2))) == ["weight"]
+    assert list(prunable(nn.Sequential(nn.ConvTranspose2d(1, 2, 3), nn.Conv1d(2, 2, 1)))) == ["0.weight", "1.weight"]
+
+
+def test_tied_weights_once():
+    a, b = nn.Linear(4, 4), nn.Linear(4, 4)
+    b.weight = a.weight
+    assert list(prunable(nn.Sequential(a, b))) == ["0.weight"]
+
+
+def test_masked_and_parametrised_and_lazy_layers_are_refused_with_what_to_do():
+    masked = nn.Sequential(nn.Linear(4, 4))
+    torch_prune.l1_unstructured(masked[0], "weight", 0.5)
+    with pytest.raises(CannotPrune, match=r"torch\.nn\.utils\.prune\.remove"):
+        prunable(masked)
+    with pytest.raises(CannotPrune, match="layer '0' has no stored weight"):
+        prunable(nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4))))
+    with pytest.raises(CannotPrune, match="run the network once"):
+        prunable(nn.Sequential(nn.LazyLinear(3)))
+
+
+def test_evaluating_restores_every_mode_even_after_an_error():
+    model = chain(norm=True)
+    model[3].eval()
+    before = [m.training for m in model.modules()]
+    with pytest.raises(RuntimeError, match="inside"), evaluating(model):
+        assert not any(m.training for m in model.modules())
+        raise RuntimeError("inside")
+    assert [m.training for m in model.modules()] == before
+
+
+def test_seeded_is_repeatable_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    with seeded(5):
+        first = torch.rand(3)
+    with seeded(5):
+        assert torch.equal(first, torch.rand(3))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_fingerprint():
+    model = chain(norm=True)
+    same = fingerprint(model)
+    assert len(same) == 64
+    assert fingerprint(model.state_dict()) == same
+    with torch.no_grad():
+        model[0].weight[0, 0, 0, 0] += 1e-7
+    assert fingerprint(model) != same
+    assert fingerprint({"a": torch.zeros(2, 3)}) != fingerprint({"a": torch.zeros(3, 2)})
+    assert fingerprint({"a": torch.zeros(2)}) != fingerprint({"a": torch.zeros(2, dtype=torch.float64)})
+    assert fingerprint({"a": torch.zeros(2)}) != fingerprint({"b": torch.zeros(2)})
+    assert fingerprint({"a": torch.zeros(2, 3).t()}) == fingerprint({"a": torch.zeros(3, 2)})
+    assert fingerprint({"a": torch.ones(2, dtype=torch.bfloat16)})
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.Conv2d(3, 8, 3, padding=1), (1, 3, 10, 12), 8 * 3 * 9 * 120),
+        (nn.Conv2d(4, 8, 3, groups=2), (1, 4, 10, 10), 8 * 2 * 9 * 64),
+        (nn.Conv2d(4, 4, 3, groups=4, padding=1), (1, 4, 6, 6), 4 * 9 * 36),
+        (nn.Conv2d(2, 5, 3, dilation=2, stride=2), (1, 2, 15, 15), 5 * 2 * 9 * 36),
+        (nn.ConvTranspose2d(4, 6, 2, stride=2), (1, 4, 5, 5), 4 * 6 * 4 * 25),
+        (nn.Conv1d(3, 4, 5), (2, 3, 20), 2 * 4 * 3 * 5 * 16),
+        (nn.Linear(10, 7), (3, 10), 210),
+    ],
+)
+def test_macs_of_layers_counted_by_hand(layer, shape, expected):
+    model = nn.Sequential(layer)
+    assert macs(model, torch.rand(*shape)) == expected
+    assert macs_by_layer(model, torch.rand(*shape)) == {"0": expected}
+
+
+def test_macs_of_a_network_by_layer():
+    model, x = chain(), torch.rand(1, 1, 8, 8)
+    expected = {"0": 4 * 9 * 64, "3": 6 * 4 * 9 * 16, "8": 24 * 10, "11": 30}
+    assert macs_by_layer(model, x) == expected
+    assert macs(model, x) == sum(expected.values())
+    assert macs(model, torch.rand(5, 1, 8, 8)) == 5 * sum(expected.values())
+
+
+def test_macs_outside_of_modules_are_not_lost():
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 3)
+            self.table = nn.Parameter(torch.rand(3, 2))
+
+        def forward(self, x):
+            return self.inner(x) @ self.table
+
+    assert macs_by_layer(Own(), torch.rand(5, 4)) == {"inner": 60, "": 30}
+
+
+def test_nested_names():
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 3)), nn.Linear(3, 2))
+    assert macs_by_layer(model, torch.rand(1, 4)) == {"0.0": 12, "1": 6}
+
+
+def test_parameters():
+    assert parameters(nn.Linear(3, 4)) == 16
+
+
+def test_check_runs():
+    model = chain()
+    assert check_runs(model, torch.rand(4, 1, 8, 8)).shape == (4, 3)
+    with pytest.raises(BadInput, match=r"Sequential does not run on an input of shape \(4, 1, 9, 20\)"):
+        check_runs(model, torch.rand(4, 1, 9, 20))
+    with pytest.raises(BadInput, match=r"answered \(2, 3, 4\)"):
+        check_runs(nn.Identity(), torch.rand(2, 3, 4))

@@ -1,0 +1,114 @@
+"""Networks as files: what comes back is what was saved, bit for bit."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from prudent.errors import BadInput, PrudentError
+from prudent.network import fingerprint, parameters
+from prudent.networks import Architecture, kept_parameters, load, pack, save, unpack
+from prudent.pruning import prune
+from prudent.surgery.shrinking import Shrunk, shrink
+from prudent.training import train
+from tests.conftest import batches, chain, images
+
+
+def pruned(granularity="weight", sparsity=0.7):
+    first = prune(chain(norm=True), sparsity=sparsity, granularity=granularity, scope="layer")
+    return dataclasses.replace(first, model=train(first.model, batches(), epochs=1, lr=0.01, mask=first.mask))
+
+
+def build():
+    return chain(norm=True)
+
+
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+def test_masked_networks(tmp_path, granularity):
+    network = pruned(granularity)
+    back = load(save(network, tmp_path / "n"), build=build)
+    assert fingerprint(back.model) == fingerprint(network.model)
+    assert (back.score, back.scope, back.requested, back.sparsity) == ("magnitude", "layer", 0.7, network.sparsity)
+    assert back.mask.granularity == granularity
+    assert all(torch.equal(back.mask.kept[n], k) for n, k in network.mask.kept.items())
+
+
+def test_smaller_networks(tmp_path):
+    small = shrink(prune(chain(norm=True), sparsity=0.5, granularity="channel", scope="layer"), images(2)[0])
+    small = dataclasses.replace(small, model=train(small.model, batches(), epochs=1, lr=0.01))
+    back = load(save(small, tmp_path), build=build)
+    assert isinstance(back, Shrunk)
+    assert fingerprint(back.model) == fingerprint(small.model)
+    assert (back.plan, back.proof, back.params, back.macs) == (small.plan, small.proof, small.params, small.macs)
+    x = images(5)[0]
+    assert torch.equal(back.model.eval()(x), small.model.eval()(x))
+
+
+def test_plain_networks(tmp_path):
+    model = chain(norm=True)
+    assert fingerprint(load(save(model, tmp_path), build=lambda: build().double().float())) == fingerprint(model)
+
+
+def test_known_architectures_need_no_build(tmp_path):
+    architecture = Architecture(name="small_cnn", shape=(1, 8, 8), classes=10, options={"hidden": 16})
+    network = prune(architecture.build(), sparsity=0.9)
+    back = load(save(network, tmp_path, architecture=architecture))
+    assert fingerprint(back.model) == fingerprint(network.model)
+
+
+def test_bytes_are_repeatable_and_small():
+    network = pruned(sparsity=0.9)
+    files = pack(network)
+    assert files == pack(network)
+    kept = kept_parameters(network)
+    assert kept == sum(int((p != 0).sum()) for p in network.model.parameters())
+    weights = network.mask.total
+    rest = 2 * 6 * 4 + 8  # running statistics and the batch counter
+    payload = 4 * kept + sum(-(-k.numel() // 8) for k in network.mask.kept.values()) + rest
+    header = len(files["network.safetensors"]) - payload
+    assert 0 < header < 1500
+    assert payload < 4 * weights
+
+
+def test_files_are_plain(tmp_path):
+    save(pruned(), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["network.json", "network.safetensors"]
+    about = json.loads((tmp_path / "network.json").read_text())
+    assert (about["kind"], about["granularity"], about["schema"]) == ("masked", "weight", 1)
+
+
+def test_parameters_kept():
+    assert kept_parameters(chain()) == parameters(chain())
+    small = shrink(prune(chain(), sparsity=0.5, granularity="channel", scope="layer"), images(2)[0])
+    assert kept_parameters(small) == small.params
+    masked = prune(chain(), sparsity=0.5, granularity="channel", scope="layer")
+    # a silent channel keeps nothing of its own; what the next layer has for it still counts
+    assert small.params < kept_parameters(masked) < parameters(chain())
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(PrudentError, match="cannot read"):
+        load(tmp_path / "absent", build=build)
+    folder = save(pruned(), tmp_path / "n")
+    with pytest.raises(BadInput, match="load\\(folder, build="):
+        load(folder)
+    with pytest.raises(BadInput, match="does not fit the architecture"):
+        load(folder, build=lambda: torch.nn.Sequential(torch.nn.Linear(2, 2)))
+    (folder / "network.safetensors").write_bytes(b"torn")
+    with pytest.raises(PrudentError, match="not a whole safetensors file"):
+        load(folder, build=build)
+    (folder / "network.json").write_text("{}")
+    with pytest.raises(PrudentError, match="not a description"):
+        load(folder, build=build)
+    (folder / "network.json").write_text('{"schema": 99}')
+    with pytest.raises(BadInput, match="format 99"):
+        load(folder, build=build)
+
+
+def test_a_missing_tensor_is_told():
+    files = pack(pruned())
+    about = json.loads(files["network.json"])
+    about["units"]["9.weight"] = [3]
+    with pytest.raises(BadInput, match="does not fit"):
+        unpack({**files, "network.json": json.dumps(about).encode()}, build=build)

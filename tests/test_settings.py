@@ -1,0 +1,124 @@
+"""Study files: everything that is wrong is one line, before any work."""
+
+import pytest
+
+from prudent.errors import BadInput, PrudentError
+from prudent.settings import Settings, embedded, parse, read
+
+SMALL = """
+name = "small"
+[[methods]]
+name = "magnitude"
+sparsities = [0.5, 0.9]
+[[methods]]
+name = "random"
+score = "random"
+control_of = "magnitude"
+sparsities = [0.5, 0.9]
+[certification]
+declared = { method = "magnitude" }
+"""
+
+
+@pytest.mark.parametrize("name", list(embedded()))
+def test_embedded_studies_are_valid(name):
+    study = read(embedded()[name])
+    assert study.name == name
+
+
+def test_the_embedded_digits_study_is_the_one_that_was_promised():
+    study = read(embedded()["digits"])
+    assert len(study.seeds) == 3
+    magnitude, random, channels = (study.method(n) for n in ("magnitude", "random", "channels"))
+    assert (magnitude.schedule, magnitude.rewind, magnitude.scope) == ("iterative", "init", "global")
+    assert random.control_of == "magnitude"
+    assert (channels.granularity, channels.schedule, channels.rewind) == ("channel", "one_shot", "none")
+    assert all(len(m.sparsities) >= 6 for m in study.methods)
+    assert magnitude.sparsities[-1] >= 0.95
+
+
+def test_defaults_are_written_out():
+    study = parse(SMALL, source="s")
+    assert study.training.epochs == 12
+    assert study.methods[0].retraining == study.training
+    assert study.certification.alpha == 0.05
+    assert parse(SMALL, source="s").id == study.id
+    assert Settings.model_validate(study.model_dump()) == study
+
+
+def test_retraining_starts_from_training():
+    text = SMALL.replace(
+        '[[methods]]\nname = "random"', '[methods.retraining]\nepochs = 1\n[[methods]]\nname = "random"'
+    )
+    study = parse(text + "[training]\nlr = 0.5\nepochs = 9\n[retraining]\nepochs = 4\n", source="s")
+    assert (study.training.lr, study.training.epochs) == (0.5, 9)
+    assert (study.retraining.lr, study.retraining.epochs) == (0.5, 4)
+    assert (study.methods[0].retraining.lr, study.methods[0].retraining.epochs) == (0.5, 1)
+    assert study.methods[1].retraining.epochs == 4
+
+
+def test_any_setting_changes_the_id():
+    before = parse(SMALL, source="s").id
+    changed = SMALL.replace("[certification]", "[certification]\nalpha = 0.04")
+    assert parse(changed, source="s").id != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "small"', 'nam = "small"', r"no key 'nam'; did you mean 'name'\?"),
+        ("sparsities = [0.5, 0.9]\n[[", "sparsites = [0.5]\n[[", r"sparsites'; did you mean 'sparsities'"),
+        ("[certification]", "[certification]\nalfa = 0.1", "no key 'certification.alfa'; did you mean 'alpha'"),
+        ("declared = { method", "declared = { methd", "did you mean 'method'"),
+        ('score = "random"', 'score = "randm"', "no score named 'randm'. Did you mean 'random'"),
+        ('method = "magnitude" }', 'method = "magnitud" }', "no method named 'magnitud'. Did you mean 'magnitude'"),
+        ('control_of = "magnitude"', 'control_of = "magnitud"', "Did you mean 'magnitude'"),
+        ("[0.5, 0.9]", "[0.5, 1.0]", r"methods\[0\].sparsities\[1\]: input should be less than 1; got 1.0"),
+        ("[0.5, 0.9]", "[-0.5, 0.9]", "greater than or equal to 0; got -0.5"),
+        ("[0.5, 0.9]", "[0.9, 0.5]", "must ascend"),
+        ("[0.5, 0.9]", "[]", "at least 1 item"),
+        ("[0.5, 0.9]", '["a"]', "got 'a'"),
+        ('name = "random"', 'name = "magnitude"', "two methods are named 'magnitude'"),
+        ('name = "random"', 'name = "../evil"', "pattern"),
+        ('name = "small"', 'name = "small"\nseeds = [1, 1]', "seeds must differ"),
+        ('name = "small"', 'name = "small"\nseeds = [1, 2]', r"the declared seed must be one of \[1, 2\]; got 0"),
+        ('name = "small"', 'name = "small"\n[data]\nname = "digts"', "named 'digts'. Did you mean 'digits'"),
+        ('name = "small"', 'name = "small"\n[data]\nood = "photo_patch"', "Did you mean 'photo_patches'"),
+        ('name = "small"', 'name = "small"\n[model]\nname = "smal_cnn"', "Did you mean 'small_cnn'"),
+        ("[certification]", '[certification]\nbound = "binomal"', "Did you mean 'binomial'"),
+        ("[certification]", "[certification]\nalpha = 1.0", "less than 1"),
+        ("[certification]", "[certification]\ndelta = nan", "certification.delta"),
+        ("[certification]", '[certification]\nrisks = ["error"]', "the declared risk must be one of"),
+        ("[certification]", "[training]\nepochs = 1.5\n[certification]", "training.epochs: input should be a valid"),
+        ("[certification]", "[evaluation]\nmc_samples = 1\n[certification]", "greater than or equal to 2"),
+        ('"magnitude"\nsparsities = [0.5, 0.9]\n[c', '"magnitude"\nsparsities = [0.5]\n[c', "needs the sparsities of"),
+        ('score = "random"', 'score = "random"\nschedule = "iterative"', "its schedule is 'one_shot'"),
+        ('score = "random"', 'score = "random"\ngranularity = "channel"', "needs the granularity of"),
+        ('declared = { method = "magnitude" }', "", "'certification.declared' is missing"),
+        ("[certification]", "[certification", "is no TOML"),
+    ],
+)  # fmt: skip
+def test_one_line_for_everything_wrong(old, new, message):
+    assert old in SMALL
+    with pytest.raises(BadInput, match=message) as error:
+        parse(SMALL.replace(old, new), source="file.toml")
+    assert str(error.value).startswith("file.toml")
+    assert "\n" not in str(error.value)
+
+
+def test_files(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text(SMALL)
+    assert read(path).name == "small"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadInput, match="is no text"):
+        read(path)
+    with pytest.raises(PrudentError, match="cannot read"):
+        read(tmp_path / "absent.toml")
+
+
+def test_names_for_people():
+    study = parse(SMALL, source="s")
+    assert study.methods[0].display == "Weights by magnitude"
+    named = parse(SMALL.replace('name = "random"', 'name = "random"\ntitle = "Blind"'), source="s")
+    assert named.methods[1].display == "Blind"

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from prudent.errors import BadInput, SplitMisuse
+from prudent.splits import Data, Examples, partition, strangers
+
+X, Y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 4
+
+
+def divide(**change):
+    good = {
+        "name": "x", "classes": ("a", "b", "c", "d"), "validation": 10, "certification": 20, "test": 30, "seed": 0,
+        "about": "numbers",
+    }  # fmt: skip
+    return partition(change.pop("inputs", X), change.pop("labels", Y), **(good | change))
+
+
+def test_every_example_is_in_exactly_one_split():
+    data = divide()
+    assert {k: len(v) for k, v in data.splits.items()} == {
+        "train": 40,
+        "validation": 10,
+        "certification": 20,
+        "test": 30,
+    }
+    ids = np.concatenate([e.ids for e in data.splits.values()])
+    assert sorted(ids.tolist()) == list(range(100))
+    for examples in data.splits.values():
+        np.testing.assert_allclose(examples.inputs, X[examples.ids].astype(np.float32))
+        np.testing.assert_array_equal(examples.labels, Y[examples.ids])
+
+
+def test_the_seed_decides():
+    assert divide().fingerprint == divide().fingerprint != divide(seed=1).fingerprint
+
+
+def test_a_separate_test_set():
+    data = divide(held_out=(X + 100, Y), test=50)
+    assert len(data.train) == 70
+    assert data.test.inputs.min() > 50
+    assert data.test.ids.min() >= 100
+    with pytest.raises(BadInput, match="the test set of 'x' has 100 examples; asked for 101"):
+        divide(held_out=(X, Y), test=101)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test": 70}, "train 0"),
+        ({"test": 0}, "every split of 'x' needs examples"),
+        ({"certification": 0}, "needs examples"),
+        ({"certification": -5}, "needs examples"),
+        ({"inputs": np.where(X > 2, np.nan, X)}, "NaN or infinite"),
+        ({"labels": Y + 1}, r"labels lie in 0 \.\. 3 for 4 classes; got 1 \.\. 4"),
+        ({"labels": Y.astype(float)}, "labels are integers"),
+    ],
+)
+def test_refusals(change, message):
+    with pytest.raises(BadInput, match=message):
+        divide(**change)
+
+
+def examples(ids, split="train"):
+    return Examples(inputs=np.zeros((len(ids), 2)), labels=np.zeros(len(ids), int), ids=np.array(ids), split=split)
+
+
+def test_overlap_is_an_error_by_construction():
+    with pytest.raises(SplitMisuse, match="occurs twice in the train split"):
+        examples([1, 2, 1])
+    splits = {"train": examples([0, 1]), "validation": examples([2], "validation"), "test": examples([3], "test")}
+    with pytest.raises(SplitMisuse, match="example 1 of 'x' is in the train and in the certification split"):
+        Data(name="x", classes=("a",), splits={**splits, "certification": examples([4, 1], "certification")}, about="")
+    with pytest.raises(SplitMisuse, match="made for 'test' cannot serve as the 'certification' split"):
+        Data(name="x", classes=("a",), splits={**splits, "certification": examples([5], "test")}, about="")
+    with pytest.raises(BadInput, match="needs the splits train, validation, certification, test"):
+        Data(name="x", classes=("a",), splits=splits, about="")
+
+
+def test_empty_and_uneven():
+    with pytest.raises(BadInput, match="the test split is empty"):
+        examples([], "test")
+    with pytest.raises(BadInput, match="2 inputs need as many ids; got 3"):
+        Examples(inputs=np.zeros((2, 1)), labels=None, ids=np.arange(3), split="test")
+
+
+def test_batches_know_what_they_are_for():
+    batches = divide().certification.batches(7)
+    assert (batches.split, batches.data, len(batches)) == ("certification", divide().certification.fingerprint, 3)
+
+
+def test_strangers():
+    data = strangers(np.ones((5, 2)), name="s", about="ones")
+    assert (data.shape, data.classes, len(data.splits["ood"])) == ((2,), (), 5)
+
+
+def test_fingerprints_see_order_labels_and_purpose():
+    a = examples([0, 1])
+    assert a.fingerprint != examples([1, 0]).fingerprint
+    assert a.fingerprint != examples([0, 1], "test").fingerprint
+    b = Examples(inputs=np.zeros((2, 2)), labels=np.array([0, 1]), ids=np.arange(2), split="train")
+    assert a.fingerprint != b.fingerprint
