@@ -15,9 +15,8 @@ def main() -> None:
     names = sys.argv[1:] or sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name != "__main__")
     torch.set_num_threads(1)
     where = environment()
-    print(
-        f"{where['processor']}, {where['cores']} cores, 1 thread, torch {where['torch']}, Python {platform.python_version()}\n"
-    )
+    versions = f"torch {where['torch']}, Python {platform.python_version()}"
+    print(f"{where['processor']}, {where['cores']} cores, 1 thread, {versions}\n")
     print("| work | beside | ours | theirs | theirs / ours | promise | kept |\n|---|---|---|---|---|---|---|")
     for name in names:
         for row in importlib.import_module(f"benchmarks.{name}").run():

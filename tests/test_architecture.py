@@ -20,8 +20,8 @@ LEVELS = {
         "training"),
     3: ("archive", "certificates", "data", "files", "keys", "networks", "report", "run_folder", "settings", "sources",
         "splits", "store"),
-    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference", "results", "scheduling", "studies",
-        "summary"),
+    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference",
+        "results", "scheduling", "studies", "summary"),
 }  # fmt: skip
 
 
@@ -43,8 +43,10 @@ def imports_of(path: Path, *, lazy: bool) -> set[str]:
     found = set()
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("prudent"):
-            found.add(node.module)
-            found |= {f"{node.module}.{a.name}" for a in node.names} & modules
+            inside = {f"{node.module}.{a.name}" for a in node.names}
+            found |= inside & modules
+            if inside - modules:  # something of the package's own, not only files in it
+                found.add(node.module)
         elif isinstance(node, ast.Import):
             found |= {a.name for a in node.names if a.name.startswith("prudent")}
     return (found & modules) - {name_of(path), "prudent"}

@@ -13,7 +13,7 @@ from prudent._version import __version__
 if TYPE_CHECKING:
     from prudent import bounds, data, models, scores
     from prudent.batches import Batches
-    from prudent.certificates import verify
+    from prudent.certificates import verify, write_certificate
     from prudent.certification import certify
     from prudent.errors import PrudentError
     from prudent.evaluation import evaluate
@@ -55,6 +55,7 @@ __all__ = [
     "study",
     "train",
     "verify",
+    "write_certificate",
 ]
 
 _HOME = {
@@ -79,6 +80,7 @@ _HOME = {
     "study": "prudent.studies",
     "train": "prudent.training",
     "verify": "prudent.certificates",
+    "write_certificate": "prudent.certificates",
 }
 """Public name -> the file that defines it; the other names are folders of methods."""
 

@@ -24,7 +24,7 @@ ASSUMPTIONS = (
 )
 
 
-def write_certificate(certificate: Certificate, losses: Losses, path: Path) -> Path:
+def write_certificate(certificate: Certificate, losses: Losses, path: str | Path) -> Path:
     """Write NAME.json and, beside it, NAME.losses.safetensors, from which it can be recomputed.
 
     Args:
@@ -37,6 +37,7 @@ def write_certificate(certificate: Certificate, losses: Losses, path: Path) -> P
     Raises:
         BrokenCertificate: the certificate does not follow from the losses.
     """
+    path = Path(path)
     check(certificate, losses)
     content = losses_to_bytes(losses)
     beside = path.with_name(f"{path.stem}.losses.safetensors")

@@ -5,6 +5,7 @@ Exit status: 0 done, 2 refused (one line says what is required, what came, what 
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 def main() -> None:
     """Entry point of `prudent`: run a command, turn what it raises into one line and an exit status."""
+    # methods of one's own, package.module:callable, are looked for where the command is run, as `python -m` would
+    if "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
     sys.exit(run(sys.argv[1:]))
 
 

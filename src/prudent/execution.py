@@ -67,6 +67,7 @@ def environment() -> dict[str, str]:
         "numpy": numpy.__version__,
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "system": platform.system(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": str(torch.get_num_threads()),
         "cores": str(os.cpu_count()),
     }

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from prudent.errors import CellFailed, DamagedStore, reason
 from prudent.executors import Executor, WorkerDied
 from prudent.keys import Cell
 from prudent.store import Store
+
+EFFORT = {"dense": 1.0, "pruned": 1.0, "predictions": 0.1, "latency": 0.1}
+"""Seconds of a kind of cell relative to training a network, as a guess until the first of its kind is finished."""
 
 TRIES = 3
 """How often a cell is started again after its process was killed or an input of it turned out damaged."""
@@ -51,14 +55,14 @@ class _Run:
         measured: dict[str, list[float]] = {}
         for record in self.records.values():
             measured.setdefault(record["kind"], []).append(record["seconds"])
-        means = {kind: sum(s) / len(s) for kind, s in measured.items()}
-        if not means:
+        if not measured:
             return None
-        total = 0.0
-        for key, cell in self.cells.items():
-            if key not in self.records:
-                total += means.get(cell.kind, max(means.values())) / (1 if cell.alone else workers)
-        return total
+        means = {kind: fmean(seconds) for kind, seconds in measured.items()}
+        scale = fmean(mean / EFFORT.get(kind, 1.0) for kind, mean in means.items())
+        left = (cell for key, cell in self.cells.items() if key not in self.records)
+        return sum(
+            means.get(cell.kind, scale * EFFORT.get(cell.kind, 1.0)) / (1 if cell.alone else workers) for cell in left
+        )
 
 
 def run_cells(

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,6 @@ from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, certificate_file,
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import embedded, read
 from prudent.store import Store
-
-ATTEMPTS = 3
-"""How often damage in the store is mended in one call."""
 
 
 def study(
@@ -62,18 +59,17 @@ def study(
         ready = preflight(settings)
         graph = build_graph(settings, ready.fingerprints)
         store = Store(str(Path(out) / "store"))
-        for attempt in range(ATTEMPTS):
-            records = run_cells(graph.cells, store, pool, on_progress=on_progress)
-            finished = Finished(settings, graph, store, records)
-            try:
-                return _write(finished, ready, Path(out) / settings.id, seconds=time.monotonic() - started)
-            except DamagedStore:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                store.drop_damaged(records)  # the next round makes them again
+        finished = Finished(settings, graph, store, run_cells(graph.cells, store, pool, on_progress=on_progress))
+        folder = Path(out) / settings.id
+        try:
+            return _write(finished, ready, folder, seconds=time.monotonic() - started)
+        except DamagedStore:
+            # the disk lost something that was finished: find all of it, make it again, and write once more
+            store.drop_damaged(finished.records)
+            finished = replace(finished, records=run_cells(graph.cells, store, pool, on_progress=on_progress))
+            return _write(finished, ready, folder, seconds=time.monotonic() - started)
     finally:
         pool.stop()
-    raise AssertionError("unreachable: the loop returns or raises")
 
 
 def locate(file: str | Path) -> Path:

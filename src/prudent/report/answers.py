@@ -6,7 +6,6 @@ that it speaks of. Text from a run is escaped by `Markup.format`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from markupsafe import Markup
 
@@ -14,7 +13,8 @@ from prudent.report.changes import Change
 from prudent.report.writing import capital, joined, times
 from prudent.wording import percent, plural
 
-Direction = Literal["worse", "better", "more", "less", ""]
+LARGE_SHIFT = 0.05
+"""A change of a class's share of the strangers that is worth a sentence."""
 
 
 def _say(sentence: str, *values: object) -> Markup:
@@ -211,15 +211,29 @@ def speed(methods: Sequence[Speed]) -> Markup:
     return _join(said)
 
 
-def strangers(title: str, sparsity: float, auroc: Change, sure: Change) -> Markup:
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """The class whose share of the strangers changed most.
+
+    Args:
+        name: of the class.
+        dense, pruned: shares of the strangers that are taken for it.
+    """
+
+    name: str
+    dense: float
+    pruned: float
+
+
+def strangers(title: str, sparsity: float, auroc: Change, sure: Change, shift: Shift) -> Markup:
     """How the network treats what is not from its task."""
-    return _say(
-        "{} at {}. Telling strangers apart (AUROC): {}. Mean confidence on them: {}.",
-        title,
-        percent(sparsity),
-        _moved(auroc),
-        _moved(sure),
-    )
+    said = _say("{} at {}. Telling strangers apart (AUROC): {}.", title, percent(sparsity), _moved(auroc))
+    parts = [said, _say("Mean confidence on them: {}.", _moved(sure))]
+    if abs(shift.pruned - shift.dense) >= LARGE_SHIFT:
+        often = "more" if shift.pruned > shift.dense else "less"
+        text = "They are taken for “{}” {} often, {} → {}."
+        parts.append(_say(text, shift.name, often, percent(shift.dense, 1), percent(shift.pruned, 1)))
+    return _join(parts)
 
 
 def changed(title: str, sparsity: float, found: Sequence[Change]) -> Markup:

@@ -66,7 +66,6 @@ def look_data(run: Run) -> dict[str, Any]:
 
 
 def _method_data(run: Run, method: Method) -> dict[str, Any]:
-    _, risk, seed = run.declared
     style = styles(run.methods)[method.index]
     return {
         "name": method.name,
@@ -76,7 +75,7 @@ def _method_data(run: Run, method: Method) -> dict[str, Any]:
         "marker": style.marker,
         "dash": style.dash,
         "declared": method == run.declared_method,
-        "passed": run.certificates[method.name, risk, seed].selected,
+        "passed": passed(run, method),
         "candidates": [
             {
                 "label": removed(run, method, i),
@@ -89,9 +88,18 @@ def _method_data(run: Run, method: Method) -> dict[str, Any]:
     }
 
 
-def state(run: Run, method: Method, i: int) -> dict[str, str]:
-    """Whether the candidate is certified, for the declared risk and seed: a word and its tone."""
+def passed(run: Run, method: Method) -> int | None:
+    """The sparsest candidate that passed for the declared risk and seed, None if none did or the certificate is broken."""
     _, risk, seed = run.declared
+    address = method.name, risk, seed
+    return None if address in run.broken else run.certificates[address].selected
+
+
+def state(run: Run, method: Method, i: int) -> dict[str, str]:
+    """What the certificate for the declared risk and seed says of a candidate: a word and its tone."""
+    _, risk, seed = run.declared
+    if (method.name, risk, seed) in run.broken:
+        return {"word": "certificate broken", "tone": "bad"}
     found = run.certificates[method.name, risk, seed].states[i]
     if found == "passed":
         return {"word": "certified" if method == run.declared_method else "passes by itself", "tone": "good"}

@@ -102,6 +102,12 @@ class Run:
         return {(c["method"], c["risk"], c["seed"]): c["file"] for c in self.results["certificates"]}
 
     @cached_property
+    def broken(self) -> frozenset[Address]:
+        """The certificates that do not hold when recomputed."""
+        files = {file for file, _ in self.verification.broken}
+        return frozenset(address for address, file in self.files.items() if file in files)
+
+    @cached_property
     def declared(self) -> Address:
         """The one claim that the study made beforehand."""
         claim = self.study["certification"]["declared"]

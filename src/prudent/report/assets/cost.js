@@ -108,7 +108,7 @@ function costFrame(chart, axis, height) {
   const idle = METHODS.filter((_, m) => upright(axis, m)).map((m) => m.label);
   if (idle.length) {
     const text = `${idle.map(escaped).join(",<br>")}:<br>nothing saved`;
-    annotations.push({ x: 0, y: chart.up ? 0.04 : 0.96, yref: "paper", xanchor: "left", xshift: 12, align: "left", yanchor: chart.up ? "bottom" : "top", text });
+    annotations.push({ x: 0, y: chart.up ? 0.1 : 0.9, yref: "paper", xanchor: "left", xshift: 12, align: "left", yanchor: chart.up ? "bottom" : "top", text });
   }
   return { shapes, annotations };
 }

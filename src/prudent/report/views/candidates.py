@@ -21,7 +21,7 @@ def view(run: Run) -> dict[str, Any]:
     return {
         "rows": rows,
         "dense": _dense(run),
-        "answer": answers.candidates([row["choice"] for row in passed], len(rows)),
+        "answer": answers.candidates([row["choice"] for row in passed if not row["broken"]], len(rows)),
         "any": bool(passed),
         "seed": run.declared[2],
         "claim": run.certificate.bounded(),
@@ -42,6 +42,7 @@ def _row(run: Run, method: Method) -> dict[str, Any]:
         "declared": method == run.declared_method,
         "control": method.control_of is not None,
         "passed": at is not None,
+        "broken": (method.name, risk, seed) in run.broken,
         "tags": [],
     }
     if at is None:
@@ -81,6 +82,8 @@ def _tag(passed: list[dict[str, Any]]) -> None:
         if quick:
             max(quick, key=lambda row: row["speedup"])["tags"].append(("good", "fastest"))
     for row in passed:
+        if row["broken"]:
+            row["tags"].append(("bad", "certificate broken"))
         if row["declared"]:
             row["tags"].append(("", "declared"))
         if row["control"]:

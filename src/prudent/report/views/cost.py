@@ -6,7 +6,7 @@ from typing import Any
 
 from prudent.report import answers
 from prudent.report.changes import change_of
-from prudent.report.looks import for_each_method, method_color
+from prudent.report.looks import for_each_method, method_color, passed
 from prudent.report.measures import MEASURE, MEASURES, Measure, dense_values, finely, has, spread_words, summary, values
 from prudent.report.palette import styles
 from prudent.report.reading import Method, Run
@@ -28,6 +28,7 @@ def view(run: Run) -> dict[str, Any]:
         "spread": spread_words(run),
         "answers": for_each_method(run, lambda run, method: {"answer": _answer(run, method, charts)}),
         "legend": _legend(run),
+        "passed": _passed(run),
         "table": table(run),
         "data": {
             "charts": {f"c-{m.key}": _chart(run, m) for m in charts},
@@ -58,12 +59,23 @@ def _onset(run: Run, method: Method, measure: Measure) -> answers.Onset:
     )
 
 
+def _passed(run: Run) -> str:
+    """What the tinted region is called; "" where no method passed."""
+    passing = [m for m in run.methods if passed(run, m) is not None]
+    return "" if not passing else "certified" if passing == [run.declared_method] else "certified, or passes by itself"
+
+
 def _legend(run: Run) -> list[dict[str, Any]]:
     return [
-        {"title": m.title, "color": method_color(run, m), "marker": styles(run.methods)[m.index].marker,
-         "control": m.control_of is not None}
-        for m in run.methods
-    ]  # fmt: skip
+        {
+            "title": method.title,
+            "color": style.color,
+            "marker": style.marker,
+            "control": method.control_of is not None,
+            "rewound": run.study["methods"][method.index]["rewind"] == "init",
+        }
+        for method, style in zip(run.methods, styles(run.methods), strict=True)
+    ]
 
 
 def _chart(run: Run, measure: Measure) -> dict[str, Any]:

@@ -51,8 +51,11 @@ def _sure(run: Run) -> list[tuple[str, str, str, str]]:
 
 def _look(run: Run, method: Method, i: int) -> dict[str, Any]:
     apart, sure = (change_of(run, method, i, MEASURE[key]) for key in ("auroc_max_prob", "ood_confidence"))
+    classes = list(zip(run.data["classes"], shares(run.dense_networks()), shares(run.networks(method, i)), strict=True))
+    name, dense, pruned = max(classes, key=lambda c: abs(c[2] - c[1]))
+    shift = answers.Shift(name=name, dense=dense, pruned=pruned)
     return {
-        "answer": answers.strangers(method.title, run.sparsity(method, i), apart, sure),
+        "answer": answers.strangers(method.title, run.sparsity(method, i), apart, sure, shift),
         "apart": [
             {
                 "name": name,
@@ -108,7 +111,7 @@ def _class(name: str, dense: float, pruned: float) -> dict[str, Any]:
         "dense": percent(dense, 1),
         "pruned": percent(pruned, 1),
         "change": signed(100 * (pruned - dense), 1),
-        "large": abs(pruned - dense) >= 0.05,
+        "large": abs(pruned - dense) >= answers.LARGE_SHIFT,
         "shares": (dense, pruned),
         "most": max(dense, pruned),
         "label": f"{name}: dense {fixed(100 * dense, 1)}, pruned {fixed(100 * pruned, 1)} percent",

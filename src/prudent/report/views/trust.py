@@ -68,9 +68,17 @@ def _splits(run: Run) -> list[dict[str, Any]]:
         "train": "to train", "validation": "for every choice", "certification": "for the certificates alone",
         "test": "to report",
     }  # fmt: skip
+    sizes = {name: int(n) for name, n in run.data["splits"].items()}
+    largest = max(sizes.values())
     return [
-        {"name": name, "n": int(n), "text": f"{n:,}", "purpose": purposes.get(name, "")}
-        for name, n in run.data["splits"].items()
+        {
+            "name": name,
+            "n": n,
+            "text": f"{n:,}",
+            "purpose": purposes.get(name, ""),
+            "part": round(100 * n / largest, 1),
+        }
+        for name, n in sizes.items()
     ]
 
 

@@ -29,7 +29,6 @@ def view(run: Run) -> dict[str, Any]:
         "headline": headline(certificate),
         "gauge": gauge(certificate, at),
         "title": run.declared_method.title,
-        "rewound": run.study["methods"][run.declared_method.index]["rewind"] == "init",
         "seed": seed,
         "risk": risk,
         "observed": _observed(certificate, at),
@@ -43,7 +42,7 @@ def view(run: Run) -> dict[str, Any]:
 
 
 def _state(run: Run) -> str:
-    if any(file == run.files[run.declared] for file, _ in run.verification.broken):
+    if run.declared in run.broken:
         return "broken"
     return "nothing" if run.certificate.selected is None else "certified"
 
