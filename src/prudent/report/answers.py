@@ -77,12 +77,14 @@ class Onset:
         what: the measure, as the start of a sentence ("test error").
         at: the first sparsity from which on every candidate is clearly worse, None if there is none.
         dense, there: values in words, at 0 and at `at`.
+        comparable: whether the dense networks differ at all, so that there is a spread to compare with.
     """
 
     what: str
     at: float | None
     dense: str
     there: str
+    comparable: bool = True
 
 
 def cost(title: str, onsets: Sequence[Onset], *, seeds: int) -> Markup:
@@ -90,7 +92,7 @@ def cost(title: str, onsets: Sequence[Onset], *, seeds: int) -> Markup:
     if seeds < 2:
         return _say("{}: one seed cannot tell an effect from luck; the lines show what was measured.", title)
     hurt = sorted((o for o in onsets if o.at is not None), key=lambda o: o.at or 0)
-    unhurt = [o.what for o in onsets if o.at is None]
+    unhurt = [o.what for o in onsets if o.at is None and o.comparable]
     said = [
         _say(
             "<b>{} is clearly worse from {} on</b> ({} → {})" if k == 0 else "{} from {} on ({} → {})",
@@ -101,13 +103,16 @@ def cost(title: str, onsets: Sequence[Onset], *, seeds: int) -> Markup:
         )
         for k, onset in enumerate(hurt)
     ]
-    who = _say("{}: ", title)
-    if not unhurt:
-        return who + _join(said, ", ") + _say(".")
-    shows = _say("{} <b>no clear change</b> for the worse that lasts.", "shows" if len(unhurt) == 1 else "show")
-    if not hurt:
-        return _join([who + _say("{}", joined(unhurt)), shows])
-    return _join([who + _join(said, ", ") + _say("."), _say("{}", capital(joined(unhurt))), shows])
+    parts = [_join(said, ", ") + _say(".")] if said else []
+    if unhurt:
+        shows = "shows" if len(unhurt) == 1 else "show"
+        what = joined(unhurt) if not said else capital(joined(unhurt))
+        parts.append(_say("{} {} <b>no clear change</b> for the worse that lasts.", what, shows))
+    for onset in onsets:
+        if not onset.comparable:
+            text = "All dense networks have the same {}, {}: there is no spread to compare with."
+            parts.append(_say(text, onset.what, onset.dense))
+    return _say("{}: ", title) + _join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +153,7 @@ def _moved(change: Change) -> Markup:
     """ "0.7 points → 1.4 points, no clear change"."""
     measure = change.measure
     values = _say("{} → {}", measure.show(change.dense), measure.show(change.pruned))
-    if change.seeds < 2:
+    if change.effect is None:
         return values
     said = f"clearly {change.verdict}" if change.verdict else "no clear change"
     return _say("{}, {}", values, said) if not change.verdict else _say("{}, <b>{}</b>", values, said)

@@ -89,7 +89,7 @@ def _method_data(run: Run, method: Method) -> dict[str, Any]:
 
 
 def passed(run: Run, method: Method) -> int | None:
-    """The sparsest candidate that passed for the declared risk and seed, None if none did or the certificate is broken."""
+    """The sparsest candidate that passed for the declared risk and seed; None without one, or if it is broken."""
     _, risk, seed = run.declared
     address = method.name, risk, seed
     return None if address in run.broken else run.certificates[address].selected

@@ -29,6 +29,8 @@ def view(run: Run) -> dict[str, Any]:
         "answers": for_each_method(run, lambda run, method: {"answer": _answer(run, method, charts)}),
         "legend": _legend(run),
         "passed": _passed(run),
+        "seeds": len(run.seeds),
+        "zero": any(_has_zero(run, m) for m in charts if m.unit != "number"),
         "table": table(run),
         "data": {
             "charts": {f"c-{m.key}": _chart(run, m) for m in charts},
@@ -56,7 +58,14 @@ def _onset(run: Run, method: Method, measure: Measure) -> answers.Onset:
         at=None if at is None else run.sparsity(method, at),
         dense=measure.show(there.dense, finely=finely(run)),
         there=measure.show(there.pruned, finely=finely(run)),
+        comparable=there.effect is not None,
     )
+
+
+def _has_zero(run: Run, measure: Measure) -> bool:
+    """Whether anything that is drawn on a log scale is 0."""
+    every = [dense_values(run, measure.key), *(values(run, m, i, measure.key) for m, i in run.candidates())]
+    return any(summary(each).value == 0 or summary(each).lo == 0 for each in every)
 
 
 def _passed(run: Run) -> str:

@@ -36,6 +36,7 @@ def view(run: Run) -> dict[str, Any] | None:
         "n": plural(ood["n"], "example"),
         "test": plural(run.data["splits"]["test"], "test example"),
         "seeds": plural(len(run.seeds), "seed"),
+        "many": len(run.seeds) > 1,
         "samples": run.study["evaluation"]["mc_samples"],
         "scores": list(SCORES.values()),
         "sure": [{"name": name, "term": term} for name, term, *_ in _sure(run)],

@@ -1,0 +1,293 @@
+"""The page in a real browser. Nothing is downloaded: Playwright from PyPI drives the chromium of the system."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prudent.report import build_report
+from tests.report.sample import Sample, edit, write_run
+from tests.report.test_page import hostile
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass
+class Seen:
+    """An open page and everything that it said or asked for."""
+
+    page: Any
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"there is no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def pages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files: a certified run, one where nothing is, one of many seeds without strangers, one with hostile names."""
+    place = tmp_path_factory.mktemp("pages")
+    evil = shutil.copytree(folder, place / "evil-run")
+    edit(evil, hostile)
+    runs = {
+        "certified": folder,
+        "nothing": write_run(place / "nothing-run", Sample(alpha=0.002)),
+        "plain": write_run(place / "plain-run", Sample(seeds=tuple(range(6)), ood=False, dropout=False)),
+        "evil": evil,
+    }
+    for name, run in runs.items():
+        (place / f"{name}.html").write_text(build_report(run))
+    return {name: place / f"{name}.html" for name in runs}
+
+
+def open_page(browser: Any, path: Path, *, address: str = "", width: int = 1440, **options: Any) -> Seen:
+    """A file in a fresh context, once its script says that it is ready."""
+    phone = width < 600
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, reduced_motion="reduce", is_mobile=phone, has_touch=phone, **options
+    )
+    seen = Seen(context.new_page())
+    seen.page.on("console", lambda m: seen.messages.append(f"{m.type}: {m.text}"))
+    seen.page.on("pageerror", lambda e: seen.messages.append(f"error: {e}"))
+    seen.page.on("dialog", lambda d: (seen.dialogs.append(d.message), d.dismiss()))
+    seen.page.on(
+        "request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else seen.requests.append(r.url)
+    )
+    seen.page.goto(path.as_uri() + address)
+    if options.get("java_script_enabled", True):
+        seen.page.wait_for_selector("html[data-ready='1']", timeout=60_000)
+    return seen
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[..., Seen]]:
+    """`open_page` of this browser; what it opened is closed afterwards."""
+    pages = []
+
+    def remember(path: Path, **options: Any) -> Seen:
+        pages.append(open_page(browser, path, **options))
+        return pages[-1]
+
+    yield remember
+    for seen in pages:
+        seen.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def _desk(browser: Any, pages: dict[str, Path]) -> Seen:
+    seen = open_page(browser, pages["certified"], color_scheme="light")
+    scroll(seen.page)
+    return seen
+
+
+@pytest.fixture
+def desk(_desk: Seen) -> Any:
+    """The certified page, open on a desk for many tests, as it looks at first. It must stay quiet."""
+    _desk.page.evaluate("setLook({ method: 0, candidate: 1, axis: 'removed' }); scrollTo(0, 0)")
+    yield _desk.page
+    quiet(_desk)
+
+
+def scroll(page: Any) -> None:
+    """To the end, until every chart is drawn."""
+    for y in range(0, page.evaluate("document.documentElement.scrollHeight"), 600):
+        page.evaluate(f"scrollTo(0, {y})")
+        page.wait_for_timeout(30)
+    page.wait_for_function("[...document.querySelectorAll('.plot')].every(n => n.querySelector('svg'))", timeout=20_000)
+
+
+def quiet(seen: Seen) -> None:
+    assert (seen.messages, seen.requests, seen.dialogs) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [("certified", "light", 1440), ("certified", "dark", 390), ("nothing", "dark", 1440), ("plain", "light", 390)],
+)
+def test_drawn_quiet_fitting_and_accessible(pages, opened, name, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    seen = opened(pages[name], width=width, color_scheme=scheme)
+    scroll(seen.page)
+    quiet(seen)
+    # compared with the width that was asked for: a phone's own grows with what overflows
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+    seen.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+    found = axe.Axe().run(seen.page, options={"runOnly": RULES}).response
+    problems = [(v["id"], len(v["nodes"]), v["nodes"][0]["target"]) for v in found["violations"]]
+    assert problems == []
+
+
+def test_keyboard_reaches_the_slider_and_moves_every_view(desk):
+    page = desk
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(70):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "look-i":
+            break
+    assert page.evaluate("document.activeElement.id") == "look-i"
+
+    def shown() -> list[str]:
+        parts = [page.inner_text(f"#{name}") for name in ("confidence", "strangers", "changed", "layers")]
+        return [*parts, page.inner_html("#c-rel"), page.inner_html("#c-error"), page.inner_html("#c-walk-0")]
+
+    before = shown()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(500)
+    assert all(a != b for a, b in zip(before, shown(), strict=True))
+    assert page.get_attribute("#look-i", "aria-valuetext") == "87.5\u202f% removed, stopped here"
+    assert page.url.endswith("#look=magnitude:2:removed")
+
+
+def test_the_address_restores_the_view(pages, opened):
+    page = opened(pages["certified"], address="#look=channels:2:speed").page
+    assert page.inner_text("#look-o").startswith("75")
+    assert page.input_value("#look-m") == "2"
+    assert page.is_checked('#xaxis [value="speed"]')
+    assert page.locator("[data-look='2:2']:visible").count() > 3
+    assert page.locator("[data-look='0:1']:visible").count() == 0
+    page.evaluate("location.hash = '#look=random:0:parameters'")
+    page.wait_for_function("document.querySelector('#look-m').value === '1'")
+    page.evaluate("location.hash = '#look=nobody:0:removed'")
+    page.wait_for_timeout(100)
+    assert page.input_value("#look-m") == "1"
+
+
+def test_the_menu_keeps_the_nearest_sparsity(desk):
+    page = desk
+    page.select_option("#look-m", "2")
+    assert page.inner_text("#look-o b").startswith("75")
+    page.locator("[data-candidate='0']:visible").click()
+    assert page.inner_text("#look-o b").startswith("25")
+
+
+def test_definitions_open_and_close_by_keyboard(desk):
+    page = desk
+    page.focus(".v-main .term")
+    page.keyboard.press("Enter")
+    assert page.locator(".pop:popover-open").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator(".pop:popover-open").count() == 0
+
+
+def test_hover_is_linked_over_the_charts_and_a_click_looks(desk):
+    page = desk
+    page.evaluate("document.querySelector('#cost').scrollIntoView()")
+    page.wait_for_timeout(300)
+    x, y = page.evaluate(
+        """(() => {
+          const marks = [...document.querySelectorAll('#c-error .scatterlayer .trace .points path')]
+            .map((n) => n.getBoundingClientRect()).filter((r) => r.width > 4);
+          const last = marks.at(-2);
+          return [last.x + last.width / 2, last.y + last.height / 2];
+        })()"""
+    )
+    page.mouse.move(x - 30, y - 30)
+    page.mouse.move(x, y, steps=4)
+    page.wait_for_timeout(400)
+    labels = [page.locator(f"#{c} .hoverlayer .hovertext").count() for c in ("c-error", "c-ece", "c-auroc_max_prob")]
+    assert labels == [1, 1, 1]
+    before = page.url
+    page.mouse.click(x, y)
+    page.wait_for_function(f"location.href !== {before!r}")
+
+
+def test_every_axis_draws(desk):
+    def marks() -> list[float]:
+        return desk.evaluate(
+            "[...document.querySelectorAll('#c-error .points path')].map((n) => n.getBoundingClientRect().x)"
+        )
+
+    drawn = {}
+    for axis in ("removed", "parameters", "executed", "speed"):
+        desk.check(f'#xaxis [value="{axis}"]', force=True)
+        desk.wait_for_timeout(300)
+        drawn[axis] = tuple(round(x) for x in marks())
+        assert len(drawn[axis]) > 10
+        assert desk.url.endswith(f":{axis}")
+    assert len(set(drawn.values())) == 4
+
+
+def test_themes_are_kept(pages, opened):
+    page = opened(pages["certified"], color_scheme="light").page
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.check("#theme [value=dark]", force=True)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    page.reload()
+    page.wait_for_selector("html[data-ready='1']")
+    assert page.is_checked("#theme [value=dark]")
+
+
+def test_it_prints_on_light_paper(pages, opened, tmp_path):
+    seen = opened(pages["certified"], color_scheme="dark")
+    pdf = seen.page.pdf(path=str(tmp_path / "page.pdf"), format="A4", print_background=True, prefer_css_page_size=True)
+    assert len(pdf) > 50_000
+    assert seen.page.evaluate("document.querySelectorAll('.plot svg').length") > 10
+    assert seen.page.evaluate("document.documentElement.classList.contains('printing')") is False
+    quiet(seen)
+
+
+def test_numbers_are_saved_as_csv(desk):
+    page = desk
+    with page.expect_download() as waiting:
+        page.click("#save-csv")
+    lines = Path(waiting.value.path()).read_text().splitlines()
+    assert lines[0] == '"network","sparsity","measure","mean","lo","hi","interval"'
+    assert any(line.startswith('"channels",0.75,"error",') for line in lines)
+    assert waiting.value.suggested_filename.endswith(".csv")
+
+
+def test_hostile_names_do_nothing(pages, opened):
+    seen = opened(pages["evil"])
+    page = seen.page
+    scroll(page)
+    for method in ("0", "1", "2"):
+        page.select_option("#look-m", method)
+        for candidate in range(3):
+            page.evaluate(f"setLook({{ candidate: {candidate} }})")
+    page.evaluate("drawCharts()")
+    page.wait_for_timeout(400)
+    quiet(seen)
+    assert page.locator("img, .plot script, main script, svg[onload]").count() == 0
+    assert "<script>alert(1)</script>" in page.inner_text("#strangers")
+
+
+def test_without_script_the_verdict_and_the_tables_are_there(pages, opened):
+    page = opened(pages["certified"], java_script_enabled=False).page
+    assert "75\u202f% sparsity" in page.inner_text("h1")
+    assert page.locator("#look:visible, .tools:visible").count() == 0
+    assert page.locator("#proof table:visible").count() == 1
+    assert page.locator("#changed table:visible").count() == 1
+    assert "Maximum" not in page.inner_text("body")
+
+
+def test_a_browser_that_cannot_unpack_the_charts_says_so(pages, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(pages["certified"].as_uri())
+    page.wait_for_selector("html[data-ready='1']")
+    assert "cannot unpack the charts" in page.inner_text("#c-error")
+    assert "75\u202f%" in page.inner_text("#look-o")
+    context.close()
