@@ -62,12 +62,12 @@ def study(
         finished = Finished(settings, graph, store, run_cells(graph.cells, store, pool, on_progress=on_progress))
         folder = Path(out) / settings.id
         try:
-            return _write(finished, ready, folder, seconds=time.monotonic() - started)
+            return _write(finished, ready, folder, file=file, seconds=time.monotonic() - started)
         except DamagedStore:
             # the disk lost something that was finished: find all of it, make it again, and write once more
             store.drop_damaged(finished.records)
             finished = replace(finished, records=run_cells(graph.cells, store, pool, on_progress=on_progress))
-            return _write(finished, ready, folder, seconds=time.monotonic() - started)
+            return _write(finished, ready, folder, file=file, seconds=time.monotonic() - started)
     finally:
         pool.stop()
 
@@ -87,7 +87,7 @@ def locate(file: str | Path) -> Path:
     raise BadInput(f"no study file {str(file)!r}; give a TOML file, or one of: {', '.join(known)}")
 
 
-def _write(finished: Finished, ready: Ready, folder: Path, *, seconds: float) -> Path:
+def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, seconds: float) -> Path:
     """All files of a run; results.json last but the page, so that it names only what is there."""
     from prudent.report import build_report
 
@@ -100,6 +100,7 @@ def _write(finished: Finished, ready: Ready, folder: Path, *, seconds: float) ->
     results = {
         "prudent_results": SCHEMA,
         "id": settings.id,
+        "file": Path(file).name if Path(file).is_absolute() else str(file),
         "study": settings.model_dump(mode="json"),
         "data": _about(ready),
         "networks": network_results(finished),

@@ -35,12 +35,13 @@ def test_valid_on_binary_losses_by_enumeration_of_all_outcomes(name, n, alpha):
     ("values", "weights"),
     [
         ((0.0, 1.0), (0.9, 0.1)),
-        ((0.05, 1.0), (0.9, 0.1)),  # losses in {1/n, 1}: a bound without its factor fails here and not on 0/1
+        ((0.05, 1.0), (0.9, 0.1)),
+        ((0.3, 1.0), (0.98, 0.02)),  # Bentkus without its factor e is invalid here, and valid on 0/1 losses
         ((0.0, 0.5, 1.0), (0.7, 0.2, 0.1)),
         ((0.1, 0.3), (0.5, 0.5)),
     ],
 )
-@pytest.mark.parametrize("n", [6, 20])
+@pytest.mark.parametrize("n", [6, 10, 20])
 def test_valid_on_other_losses_or_refused(name, values, weights, n):
     risk = float(np.dot(values, weights))
     outcomes = [c for c in itertools.product(range(n + 1), repeat=len(values)) if sum(c) == n]
@@ -54,7 +55,7 @@ def test_valid_on_other_losses_or_refused(name, values, weights, n):
             p_values.append(1.0)  # a refusal certifies nothing
         chance.append(multinomial(counts, weights))
     assert sum(chance) == pytest.approx(1)
-    for level in LEVELS:
+    for level in {*LEVELS, *p_values}:
         wrong = sum(c for c, p in zip(chance, p_values, strict=True) if p <= level)
         assert wrong <= level * (1 + 1e-9)
 

@@ -62,6 +62,7 @@ def write_run(folder: Path, sample: Sample | None = None) -> Path:
     results = {
         "prudent_results": SCHEMA,
         "id": settings.id,
+        "file": "sample.toml",
         "study": settings.model_dump(mode="json"),
         "data": _data(sample),
         "networks": [_network(sample, *address) for address in _addresses(settings)],

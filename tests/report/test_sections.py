@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 from prudent.planning import needed
+from prudent.report.changes import changes
 from prudent.report.measures import MEASURES, has
 from prudent.report.reading import Run
 from prudent.report.speeds import Timing, flag
@@ -24,7 +25,7 @@ from prudent.report.views import (
     strangers,
     verdict,
 )
-from tests.report.sample import Sample, run_of, write_run
+from tests.report.sample import CHANNELS, Sample, run_of, write_run
 
 SEEDS = (0, 1, 2)
 
@@ -117,6 +118,7 @@ def test_nothing_certified_is_a_verdict_that_says_what_is_needed(nothing):
         most = int(scipy.stats.binom.ppf(0.05, enough, 0.002))
         most = most if scipy.stats.binom.cdf(most, enough, 0.002) <= 0.05 else most - 1
         assert scipy.stats.binom.cdf(most, enough, rate) >= 0.8
+        assert row["rate"] == f"{100 * rate:g}\u202f%"
 
 
 def test_candidates_are_the_sparsest_that_passed(run):
@@ -135,8 +137,31 @@ def test_candidates_are_the_sparsest_that_passed(run):
         ):
             assert float(row[key].removesuffix("×")) == pytest.approx(ratio, rel=0.05)
         assert row["error"] == rounded(100 * network["metrics"]["error"]["value"], 1) + "\u202f%"
+        passing = [scipy.stats.binom.cdf(k, 300, 0.1) <= 0.05 / 18 for k in own["counts"]]
+        walked = passing.index(False) if False in passing else len(passing)
+        assert row["jointly"] == (f"{100 * own['sparsities'][walked - 1]:g}\u202f%" if walked else None)
     tags = [[text for _, text in row["tags"]] for row in view["rows"]]
     assert tags == [["smallest", "declared"], ["control"], ["fastest"]]
+
+
+def test_rows_say_how_far_they_reach_together(tmp_path):
+    found = run_of(write_run(tmp_path, Sample(alpha=0.09, seeds=(0,))))
+    own = certificate(found, "magnitude", "disagreement", 0)
+    p = [scipy.stats.binom.cdf(k, 300, 0.09) for k in own["counts"]]
+    assert p[0] < p[1] < 0.05
+    assert p[1] > 0.05 / 6
+    view = candidates.view(found)
+    assert (view["rows"][0]["removed"], view["rows"][0]["jointly"]) == ("75\u202f%", "50\u202f%")
+    assert view["weaker"]
+
+
+def test_of_two_fast_methods_the_faster_one_is_marked(tmp_path):
+    slower = {**CHANNELS, "name": "slower", "sparsities": [0.25]}
+    view = candidates.view(
+        run_of(write_run(tmp_path, Sample(methods=(slower, CHANNELS), declared="slower", seeds=(0,))))
+    )
+    tags = [[text for _, text in row["tags"]] for row in view["rows"]]
+    assert tags == [["declared"], ["smallest", "fastest"]]
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-9, 0.01, 0.05, 0.5, 1.0])
@@ -186,6 +211,40 @@ def test_the_cost_table(run):
             assert cell["value"] == rounded(factor * math.fsum(each) / 3, digits)
             low, high = rounded(factor * min(each), digits), rounded(factor * max(each), digits)
             assert cell["between"] == f"{low} to {high}"
+
+
+def test_the_cost_answers_name_where_a_clear_worsening_starts_to_last(run, plain):
+    names = {"error": "test error", "ece": "calibration (ECE)", "auroc_max_prob": "telling strangers apart"}
+    for one in (run, plain):
+        seeds = len(one.seeds)
+        limit = scipy.stats.t.ppf(0.975, seeds - 1) * math.sqrt(2 / seeds)
+        view = cost.view(one)
+        for method, shown in zip(one.methods, view["answers"], strict=True):
+            for chart in view["charts"]:
+                key = chart["measure"].key
+                sign = -1 if key == "auroc_max_prob" else 1
+                dense = np.array([n["metrics"][key]["value"] for n in networks(one, "")])
+                clear = []
+                for sparsity in method.sparsities:
+                    own = np.array([n["metrics"][key]["value"] for n in networks(one, method.name, sparsity)])
+                    clear.append(sign * (own.mean() - dense.mean()) / dense.std(ddof=1) > limit)
+                lasting = [k for k in range(len(clear)) if all(clear[k:])]
+                said = shown["answer"].striptags()
+                if lasting:
+                    start = f"{100 * method.sparsities[lasting[0]]:g} % on"  # striptags() makes every space a plain one
+                    assert f"{names[key]} from {start}" in said or f"{names[key]} is clearly worse from {start}" in said
+                else:
+                    assert f"{names[key]} from" not in said
+                    assert f"{names[key]} is clearly" not in said
+
+
+def test_a_measure_that_ends_clearly_better_is_not_called_worse(run):
+    results = json.loads(json.dumps(run.results))
+    for network in results["networks"]:
+        if network["method"] == "magnitude" and network["requested"] == 0.96:
+            network["metrics"]["auroc_max_prob"]["value"] = 0.9999
+    view = cost.view(Run(results, run.verification))
+    assert "Calibration (ECE) and telling strangers apart show" in view["answers"][0]["answer"].striptags()
 
 
 def test_the_cost_charts(run):
@@ -367,11 +426,18 @@ def test_many_classes_are_folded_into_one_row(tmp_path):
 
 def test_changed_rows_fit_their_track(run):
     view = changed.view(run)
+    found = {f"{method.index}:{i}": changes(run, method, i) for method, i in run.candidates()}
     for _, _, look in looks(run, view):
         for row in [*look["judged"], *look["described"]]:
             room = 100 - view["zero"] if row["side"] == "right" else view["zero"]
             assert 0 <= row["width"] <= room + 0.01
             assert row["cut"] == (abs(row["width"] - room) < 0.02 and float(row["effect"]) >= 5)
+            count, _, total, word = row["seeds"].split()
+            change = next(c for c in found[look["at"]] if c.measure.name == row["name"])
+            assert (row["side"] == "right") == (word in ("worse", "higher")) == (change.effect > 0)
+            assert int(count) == (change.worse if row["side"] == "right" else change.better)
+            assert total == "3"
+            assert row["beyond"] == (abs(change.effect) > 3.5131)
     assert view["without_spread"] == []
     assert changed.view(run)["luck"] == "3.5"
 

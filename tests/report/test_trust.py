@@ -70,7 +70,7 @@ def copied(folder, tmp_path):
 
 
 def test_certificates_that_hold(run):
-    assert (run.verification.held, run.verification.broken, run.verification.missing) == (18, (), ())
+    assert (run.verification.held, run.verification.broken) == (18, ())
     assert run.broken == frozenset()
 
 
@@ -105,12 +105,13 @@ def test_another_broken_certificate_does_not_break_the_declared_one(copied):
     assert len(verdict.view(found)["broken"]) == 1
 
 
-def test_missing_certificates_are_said(copied):
+def test_what_has_no_certificate_is_not_called_certified(copied):
     shutil.rmtree(copied / "certificates")
     found = run_of(copied)
-    assert len(found.verification.missing) == 18
-    assert verdict.view(found)["state"] == "certified"
-    assert state_of(found, "Certificates recomputed") == "partly"
+    assert len(found.verification.broken) == 18
+    assert verdict.view(found)["state"] == "broken"
+    assert "not there" in verdict.view(found)["broken"][0]["reason"]
+    assert state_of(found, "Certificates recomputed") == "missing"
 
 
 def leaves(value, path=()):
@@ -135,7 +136,8 @@ def test_every_setting_is_there_with_its_value(run):
         else:
             head, key = f"[{path[0]}]", ".".join(path[1:])
         row = shown[head, key]
-        assert row["value"] == (value if isinstance(value, str) else json.dumps(value))
+        written = value if isinstance(value, str) else json.dumps(value)
+        assert row["value"] == ("not set" if value is None else written)
         assert row["meaning"], (head, key)
         count += 1
     assert count == len(shown) >= 60

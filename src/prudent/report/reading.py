@@ -50,13 +50,11 @@ class Verification:
 
     Args:
         held: number of certificates that hold.
-        broken: (file, reason) of each that does not, or that says something else than the results.
-        missing: files that are not there.
+        broken: (file, reason) of each that does not, that says something else than the results, or that is not there.
     """
 
     held: int
     broken: tuple[tuple[str, str], ...]
-    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)

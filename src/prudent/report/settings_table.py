@@ -42,7 +42,7 @@ def _row(key: str, value: object, table: type[BaseModel] | None) -> dict[str, An
     default = None if field is None or field.is_required() else field.get_default()
     return {
         "key": key,
-        "value": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        "value": "not set" if value is None else value if isinstance(value, str) else json.dumps(value),
         "meaning": "" if field is None else field.description or "",
         "default": field is not None and not field.is_required() and value == default,
     }

@@ -6,7 +6,7 @@ const shareText = (share) => `${Math.round(100 * share)}\u202f%`;
 function drawReliability(id) {
   const { dense, points } = DATA.confidence;
   const pruned = points[state.method][state.candidate];
-  const name = `${looked().short}, ${lookedCandidate().label} removed`;
+  const name = `${looked().label}, ${lookedCandidate().label}`;
   const least = Math.min(...[...dense, ...pruned].map((bin) => bin.said));
   const left = Math.max(-0.02, Math.floor(least * 10) / 10 - 0.05);
   const faint = color("faint");

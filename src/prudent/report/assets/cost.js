@@ -20,13 +20,14 @@ function drawCost(id) {
     y: [here.y],
     mode: "markers",
     hoverinfo: "skip",
+    cliponaxis: false,
     marker: { size: 17, color: "rgba(0,0,0,0)", line: { width: 2.4, color: color("ink") } },
   });
-  const { shapes, annotations } = costFrame(chart, axis, height);
   const labels = axis.lines && !stacked(axis);
-  if (labels) annotations.push(...endLabels(id, ends, chart, axis, height));
   const room = labels ? Math.min(118, 16 + Math.max(textWidth("dense"), ...ends.map((e) => textWidth(e.text)))) : 12;
   const width = document.getElementById(id).clientWidth - room - 40;
+  const { shapes, annotations } = costFrame(chart, axis, height, width);
+  if (labels) annotations.push(...endLabels(id, ends, chart, axis, height));
   const layout = chartLayout(id, {
     margin: { l: 40, r: room, t: 6 },
     xaxis: { title: axis.title, range: axis.range, showgrid: false, tickvals: axis.ticks.map((t) => t[0]), ticktext: thinned(axis.ticks, width, 40) },
@@ -75,7 +76,7 @@ function costLine(points, m, height, axis) {
       size: points.map((p) => (p.i < 0 ? 0.1 : on ? 8 : 6.5)),
       line: { width: marker.endsWith("open") ? 1.8 : 0, color: color(role) },
     },
-    text: points.map((p) => (p.i < 0 ? "" : lines(p.who, p.text))),
+    text: points.map((p) => (p.i < 0 ? "" : lines(p.who, ...p.text))),
     hoverinfo: points.map((p) => (p.i < 0 ? "skip" : "text")),
   };
 }
@@ -85,7 +86,7 @@ const upright = (axis, m) => axis.lines && Math.max(...axis.points[m].map(Math.a
 const stacked = (axis) => METHODS.some((_, m) => upright(axis, m));
 
 /* The dense line, and the region that is certified for the method looked at. */
-function costFrame(chart, axis, height) {
+function costFrame(chart, axis, height, width) {
   const [left, right] = axis.range;
   const dense = height(chart.dense.value);
   const shapes = [lineShape(left, dense, right, dense, { color: color("dense"), width: 1.6, dash: "1.5px,3px" })];
@@ -95,13 +96,16 @@ function costFrame(chart, axis, height) {
     const x = axis.points[state.method][passed];
     shapes.unshift(areaShape(left, chart.range[0], x, chart.range[1], color("good-tint")));
     shapes.push(lineShape(x, chart.range[0], x, chart.range[1], { color: color("good"), width: 1.6 }));
+    const text = looked().declared ? "certified" : "passes by itself";
+    const room = ((x - left) / (right - left)) * width;
     annotations.push({
       x,
       y: chart.up ? 0 : 1,
       yref: "paper",
-      xanchor: "right",
+      xanchor: room > textWidth(text) ? "right" : "left",
+      xshift: room > textWidth(text) ? -1 : 3,
       yanchor: chart.up ? "bottom" : "top",
-      text: looked().declared ? "certified" : "passes by itself",
+      text,
       font: { color: color("good") },
     });
   }

@@ -70,11 +70,17 @@ function listenToSave() {
   });
 }
 
-/* A definition opens beside its word. */
+/* A definition opens beside its word, and closes when the word moves away. */
 function placeDefinitions() {
+  let open = null;
+  addEventListener("scroll", () => open?.hidePopover(), { passive: true });
   for (const pop of all(".pop")) {
     pop.addEventListener("toggle", (event) => {
-      if (event.newState !== "open") return;
+      if (event.newState !== "open") {
+        if (open === pop) open = null;
+        return;
+      }
+      open = pop;
       const words = all(`[popovertarget="${pop.id}"]`);
       const word = words.find((w) => w.matches(":focus, :hover, :active")) ?? words[0];
       const at = word.getBoundingClientRect();

@@ -2,7 +2,7 @@
 
 function drawWalk(id) {
   const walk = DATA.proof.walks[state.method][id];
-  const { scale, delta, passes } = DATA.proof;
+  const { scale, delta } = DATA.proof;
   const steps = walk.p.map((_, i) => i);
   const [left, right] = [-0.4, steps.length - 0.6];
   const stop = walk.states.indexOf("stopped");
@@ -28,9 +28,17 @@ function drawWalk(id) {
       areaShape(state.candidate - 0.32, scale.range[0], state.candidate + 0.32, scale.range[1], faded(color("ink"), 0.07)),
       lineShape(left, delta, right, delta, { color: color("good"), width: 1.6 }),
     ],
-    annotations: [{ x: left, xshift: 3, y: delta, xanchor: "left", yanchor: "top", text: escaped(passes), font: { color: color("good") } }],
+    annotations: [passesLabel(walk, left)],
   });
   draw(id, [...others, path, ...walkMarks(walk, own)], layout);
+}
+
+/* Above the line where the first candidate lies below it, else below: clear of the marks. */
+function passesLabel(walk, left) {
+  const { delta, passes } = DATA.proof;
+  const above = walk.p[0] <= delta;
+  const text = escaped(passes) + (above ? " ↓" : "");
+  return { x: left, xshift: 3, y: delta, xanchor: "left", yanchor: above ? "bottom" : "top", text, font: { color: color("good") } };
 }
 
 function walkMarks(walk, own) {
@@ -75,7 +83,6 @@ function drawPlan(id) {
     ],
     annotations: [
       { x: plan.alpha, xshift: -6, y: plan.have, xanchor: "right", yanchor: "top", text: escaped(plan.have_text), font: { color: color("good") } },
-      { x: plan.alpha, xshift: -4, y: plan.range[0], xanchor: "right", yanchor: "bottom", text: escaped(plan.alpha_text), font: { color: color("warn") } },
     ],
   });
   draw(id, [line, planned(plan.points[state.method].filter(Boolean))], layout);
@@ -98,7 +105,7 @@ function planned(points) {
     y: groups.map((g) => g[0].y),
     mode: "markers+text",
     text: groups.map((g) => escaped(g.filter(named).map((p) => p.label).join(", "))),
-    textposition: groups.map((g) => (g[0].rate > 0.5 * DATA.proof.plan.alpha ? "middle left" : "bottom right")),
+    textposition: groups.map((g) => (g[0].rate > 0.5 * DATA.proof.plan.alpha ? "top left" : "bottom right")),
     textfont: { size: 12.5, color: groups.map(shade) },
     cliponaxis: false,
     marker: {

@@ -28,6 +28,7 @@ def view(run: Run) -> dict[str, Any]:
         "confidence": exact_percent(run.certificate.delta, complement=True),
         "has_ood": has(run, "auroc_max_prob"),
         "joint": joint(run),
+        "weaker": any(row["jointly"] != row["removed"] for row in passed),
     }
 
 

@@ -11,7 +11,7 @@ from prudent.report.measures import MEASURE, MEASURES, Measure, dense_values, fi
 from prudent.report.palette import styles
 from prudent.report.reading import Method, Run
 from prudent.report.scales import Tick, linear_scale, log_scale, ratio_ticks, sparsity_ticks
-from prudent.report.writing import removed
+from prudent.report.writing import cut, removed
 from prudent.types import Metric
 
 CHARTS = ("error", "ece", "auroc_max_prob")
@@ -115,18 +115,19 @@ def _point(run: Run, method: Method, i: int, measure: Measure) -> dict[str, Any]
     return {
         "metric": metric,
         **_numbers(metric),
-        "text": f"{_shown(run, measure, metric)}",
-        "who": f"{method.title}, {removed(run, method, i)} removed",
+        "text": _words(run, measure, metric),
+        "who": f"{cut(method.name, 14)}, {removed(run, method, i)}",
     }
+
+
+def _words(run: Run, measure: Measure, metric: Metric) -> list[str]:
+    """Value and interval, in lines that fit a third of the page."""
+    between = _between(run, measure, metric)
+    return [measure.show(metric.value, finely=finely(run)), *([between] if between else [])]
 
 
 def _numbers(metric: Metric) -> dict[str, float | None]:
     return {"value": metric.value, "lo": metric.lo, "hi": metric.hi}
-
-
-def _shown(run: Run, measure: Measure, metric: Metric) -> str:
-    value = measure.show(metric.value, finely=finely(run))
-    return value if metric.lo is None else f"{value} ({_between(run, measure, metric)})"
 
 
 def _between(run: Run, measure: Measure, metric: Metric) -> str:
@@ -167,7 +168,7 @@ def _axis(
 ) -> dict[str, Any]:
     every = [x for each in points for x in each]
     low, high = min(0.0, *every), max(0.25, *every)
-    reach = (low - 0.04 * (high - low), high + 0.03 * (high - low))
+    reach = (low - 0.04 * (high - low), high + 0.04 * (high - low))
     return {
         "name": name,
         "title": title,  # stands under a third of the page: short

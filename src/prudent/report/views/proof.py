@@ -156,8 +156,7 @@ def _plan(run: Run) -> dict[str, Any]:
         "have": math.log10(n),
         "have_text": f"you have {n:,}",
         "alpha": alpha,
-        "alpha_text": f"limit {exact_percent(alpha)}",
-        "x": [(alpha * k / 5, number(alpha * k / 5)) for k in range(6)],
+        "x": [*((alpha * k / 5, number(alpha * k / 5)) for k in range(5)), (alpha, f"limit {number(alpha)}")],
         "y": [(float(k), f"{10**k:,}") for k in range(math.ceil(lowest - 0.2), math.floor(highest + 0.1) + 1)],
         "range": (min(lowest, math.log10(n)) - 0.2, highest + 0.1),
     }

@@ -23,6 +23,7 @@ def view(run: Run) -> dict[str, Any]:
         "splits": _splits(run),
         "settings": tables(run.study),
         "id": run.results["id"],
+        "file": run.results["file"],
         "network": run.network(*run.start, run.declared[2])["folder"],
         "certified": run.certificate.selected is not None,
         "glossary": glossary(run),

@@ -109,8 +109,8 @@ def _tiles(run: Run) -> dict[str, Any]:
     return {
         "size": {
             "big": times(ratio if ratio >= 1 else 1 / ratio),
-            "word": "smaller" if ratio >= 1 else "larger",
-            "flag": ratio < 1,
+            "word": "smaller" if ratio > 1.005 else "larger" if ratio < 0.995 else "of dense",
+            "flag": ratio < 0.995,
             "mask": method.granularity == "weight",
             "from": size(dense["bytes"]),
             "to": size(pruned["bytes"]),
@@ -134,6 +134,7 @@ def _speed_tile(run: Run) -> dict[str, Any]:
     one: Timing = timing([network])
     found = flag(one, noise(run))
     clock = network["timing"]
+    promised = run.dense(seed)["macs_needed"] / network["macs_needed"]
     return {
         "big": times(one.mean),
         "flag": found,
@@ -141,7 +142,8 @@ def _speed_tile(run: Run) -> dict[str, Any]:
         "to": _milliseconds(clock["milliseconds"]),
         "batch": run.study["evaluation"]["latency_batch"],
         "bars": _bars(clock["beside"], clock["milliseconds"]),
-        "promised": times(run.dense(seed)["macs_needed"] / network["macs_needed"]),
+        "promised": times(promised),
+        "promising": promised > 1.05,
         "weights": method.granularity == "weight",
     }
 
@@ -217,10 +219,9 @@ def _promise(run: Run, at: int) -> dict[str, Any]:
         "assumptions": ASSUMPTIONS,
         "fingerprint": network["fingerprint"],
         "folder": network["folder"],
-        "file": run.files[run.declared],
+        "file": f"{run.results['id']}/{run.files[run.declared]}",
         "held": run.verification.held,
         "broken": len(run.verification.broken),
-        "missing": len(run.verification.missing),
         "all": len(run.certificates),
         "has_ood": run.has_ood,
         "error": run.declared[1] == "error",
