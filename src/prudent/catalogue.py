@@ -91,6 +91,13 @@ class Catalogue:
                 raise
             raise BadInput(f"{self.noun} {name!r} failed: {reason(error)}") from error
 
+    def constant(self, name: str, constant: str) -> Any:  # noqa: ANN401 (what the file says)
+        """A constant at the top of a method's file, such as NEEDS, read without importing it; None if it has none."""
+        for node in ast.parse((self.folder / f"{name}.py").read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and [t.id for t in node.targets if isinstance(t, ast.Name)] == [constant]:
+                return ast.literal_eval(node.value)
+        return None
+
     def summary(self, name: str) -> tuple[str, str]:
         """First sentence and source line of a method's docstring, read without importing it: ("...", "Author year")."""
         tree = ast.parse((self.folder / f"{name}.py").read_text(encoding="utf-8"))

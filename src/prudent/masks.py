@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from prudent.errors import BadInput, UnknownName
-from prudent.network import Scores, prunable
+from prudent.network import Reweighted, Scores, prunable
 from prudent.surgery.chain import links
 
 Granularity = Literal["weight", "channel"]
@@ -170,15 +170,27 @@ def _threshold(values: Sequence[Array], alive: Sequence[Array | None], removed: 
 
 
 def by_channel(model: nn.Module, scores: Scores, *, scope: Scope) -> Scores:
-    """Scores of output channels: the sum of their weights' scores (for magnitude, the L1 norm).
+    """Scores of output channels.
 
-    Under global scope each layer is divided by its mean, since a sum grows with the number of weights.
+    Scores of weights are summed over the channel (for magnitude, the L1 norm), and under global scope divided by the
+    layer's mean, since a sum grows with the number of weights. Scores that judge channels are taken as they are.
 
     Raises:
         CannotPrune: the network is not a plain one.
+        BadInput: no score for a layer whose channels can be removed.
     """
-    summed = {link.weight: scores[link.weight].flatten(1).sum(dim=1) for link in links(model)}
-    return summed if scope == "layer" else {name: s / s.mean().clamp_min(1e-30) for name, s in summed.items()}
+    layers = links(model)
+    missing = [link.weight for link in layers if link.weight not in scores]
+    if missing:
+        raise BadInput(f"there is no score for {missing[0]!r}, whose channels can be removed")
+    found: dict[str, Tensor] = {}
+    for link in layers:
+        score = scores[link.weight]
+        if score.ndim > 1:
+            score = score.flatten(1).sum(dim=1)
+            score = score if scope == "layer" else score / score.mean().clamp_min(1e-30)
+        found[link.weight] = score
+    return Reweighted(found, scores.weights) if isinstance(scores, Reweighted) else found
 
 
 def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..."]]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,38 @@ from torch.utils.flop_counter import FlopCounterMode
 from prudent.errors import BadInput, CannotPrune, reason
 
 Scores = Mapping[str, Tensor]
-"""Importance of every prunable weight: parameter name -> tensor of its shape, higher = keep."""
+"""Importance of every prunable unit, higher = keep: parameter name -> tensor of the weight's shape, or, of scores that
+judge whole output channels, of shape (channels,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reweighted(Mapping[str, Tensor]):
+    """Scores of a method that also changes the weights it keeps: sampled ones by their counts, others by solving.
+
+    It is a mapping like any other scores; `prune` asks it for the new weights once the mask is known.
+
+    Args:
+        scores: name of every prunable weight -> importance, higher = keep.
+        weights: from what is kept (name -> bool tensor of the weight's shape, True = kept) to the new values of the
+            weights (name -> tensor of the weight's shape; a name that is left out keeps its values). Values where
+            the mask is False are ignored.
+    """
+
+    scores: Mapping[str, Tensor]
+    weights: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The score of one weight tensor."""
+        return self.scores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the weights."""
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        """Number of weight tensors."""
+        return len(self.scores)
+
 
 PRUNABLE = (
     nn.Linear,
@@ -71,6 +103,26 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode, but with batch normalisations that normalise by the batch, as in training.
+
+    This is how scores see a network that was never trained: its running statistics are those of no data. Afterwards
+    every module is back in its mode and every running statistic has its old value.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    with evaluating(model):
+        for norm in norms:
+            norm.training = True
+        try:
+            yield model
+        finally:
+            for norm, buffers in zip(norms, kept, strict=True):
+                for name, buffer in norm.named_buffers():
+                    buffer.copy_(buffers[name])
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from prudent.batches import Batch, check_purpose
@@ -20,7 +22,7 @@ from prudent.masks import (
     select,
     zero,
 )
-from prudent.network import Scores, check_runs, prunable
+from prudent.network import Reweighted, Scores, check_runs, prunable
 from prudent.scores import SCORES
 
 
@@ -91,38 +93,58 @@ def prune(
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
     if example is not None:
         check_runs(model, example)
-    scores = _scores(model, score, batches, seed)
+    scores = _scores(model, score, batches, {"seed": seed, "sparsity": sparsity})
+    if granularity == "weight" and any(value.ndim == 1 for value in scores.values()):
+        raise BadInput('this score judges whole channels, not single weights: ask for granularity="channel"')
     if granularity == "channel":
         scores = by_channel(model, scores, scope=scope)
     mask = select(scores, sparsity, scope=scope, granularity=granularity, within=within, like=like)
     copied = copy.deepcopy(model)
-    zero(copied, removed_elements(copied, mask))
+    removed = removed_elements(copied, mask)
+    if isinstance(scores, Reweighted):
+        reweight(copied, scores, removed)
+    zero(copied, removed)
     name = score if isinstance(score, str) else getattr(score, "__name__", "given")
     return Pruned(model=copied, mask=mask, score=name, scope=scope, requested=sparsity)
+
+
+def reweight(model: nn.Module, scores: Reweighted, removed: Mapping[str, Tensor]) -> None:
+    """Give the kept weights the values that the method finds for them, in place."""
+    weights = prunable(model)
+    kept = {name: ~removed.get(name, torch.zeros_like(weight, dtype=torch.bool)) for name, weight in weights.items()}
+    with torch.no_grad():
+        for name, value in scores.weights(kept).items():
+            if value.shape != weights[name].shape or not torch.isfinite(value).all():
+                raise BadInput(f"new values of {name!r} must be finite and of its shape, {tuple(weights[name].shape)}")
+            weights[name].copy_(value)
 
 
 def _scores(
     model: nn.Module,
     score: str | Callable[..., Scores] | Mapping[str, Tensor],
     batches: Iterable[Batch] | None,
-    seed: int,
+    known: Mapping[str, Any],
 ) -> Scores:
+    """The scores, from a function that gets of what is `known` the parameters that it has."""
     if isinstance(score, Mapping):
-        scores: Scores = score
-    else:
-        function = SCORES.find(score) if isinstance(score, str) else score
-        options = {"seed": seed} if "seed" in inspect.signature(function).parameters else {}
-        found = (
-            SCORES.call(score, model, batches, **options)
-            if isinstance(score, str)
-            else function(model, batches, **options)
-        )
-        if not isinstance(found, Mapping):
-            raise BadInput(f"a score is a mapping from weight names to tensors; got {type(found).__name__}")
-        scores = found
+        return _checked(model, score)
+    function = SCORES.find(score) if isinstance(score, str) else score
+    takes = inspect.signature(function).parameters
+    options = {name: value for name, value in known.items() if name in takes}
+    if isinstance(score, str):
+        return _checked(model, SCORES.call(score, model, batches, **options))
+    return _checked(model, function(model, batches, **options))
+
+
+def _checked(model: nn.Module, scores: object) -> Scores:
+    if not isinstance(scores, Mapping):
+        raise BadInput(f"a score is a mapping from weight names to tensors; got {type(scores).__name__}")
     shapes = {name: tuple(weight.shape) for name, weight in prunable(model).items()}
     given = {name: tuple(value.shape) for name, value in scores.items()}
-    if given != shapes:
-        odd = sorted(set(given.items()) ^ set(shapes.items()))[0][0]
-        raise BadInput(f"scores need one tensor of the weight's shape for each prunable weight; {odd!r} does not match")
-    return scores
+    if given == shapes or all(name in shapes and shape == shapes[name][:1] for name, shape in given.items()):
+        return scores
+    odd = sorted(set(given.items()) ^ set(shapes.items()))[0][0]
+    raise BadInput(
+        "scores need one tensor of the weight's shape for each prunable weight, or of shape (channels,) for layers "
+        f"whose channels they judge; {odd!r} does not match"
+    )

@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from prudent.errors import CannotPrune
+import prudent
+from prudent.errors import BadInput, CannotPrune
+from prudent.masks import count
 from prudent.network import prunable
 from prudent.scores import SCORES
+from prudent.surgery.chain import links
 from tests.conftest import assert_untouched, batches, chain, snapshot
 
 NAMES = list(SCORES)
@@ -17,10 +20,12 @@ NAMES = list(SCORES)
 def test_one_finite_number_for_each_prunable_weight(name, norm):
     model = chain(norm=norm)
     scores = SCORES[name](model, batches())
-    assert {k: v.shape for k, v in scores.items()} == {k: v.shape for k, v in prunable(model).items()}
+    weights = prunable(model)
+    if SCORES.constant(name, "UNIT") == "channel":
+        weights = {link.weight: weights[link.weight].flatten(1)[:, 0] for link in links(model)}
+    assert {k: v.shape for k, v in scores.items()} == {k: v.shape for k, v in weights.items()}
     for score in scores.values():
         assert torch.isfinite(score).all()
-        assert (score >= 0).all()
         assert not score.requires_grad
 
 
@@ -48,6 +53,48 @@ def test_leaves_the_network_as_it_was(name, training):
 def test_refuses_a_network_with_nothing_to_prune(name):
     with pytest.raises(CannotPrune, match="nothing to prune"):
         SCORES[name](nn.Sequential(nn.ReLU()), batches())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_needs_and_refuses_to_go_without(name):
+    needs = SCORES.constant(name, "NEEDS")
+    assert set(needs) <= {"data", "labels", "gradients"}
+    assert SCORES.constant(name, "UNIT") in ("weight", "channel")
+    model = chain(norm=True)
+    if "data" in needs:
+        with pytest.raises(BadInput, match=f"score '{name}' needs data"):
+            SCORES[name](model, None)
+        with pytest.raises(BadInput, match="data"):
+            SCORES[name](model, [])
+    else:
+        SCORES[name](model, None)
+    unlabelled = [inputs for inputs, _ in batches()]
+    if "labels" in needs:
+        with pytest.raises(BadInput, match=f"score '{name}' needs labels"):
+            SCORES[name](model, unlabelled)
+    else:
+        SCORES[name](model, unlabelled)
+    if "gradients" in needs:
+        model[0].weight.requires_grad_(False)
+        with pytest.raises(CannotPrune, match="frozen"):
+            SCORES[name](model, batches())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prunes_by_name_and_never_changes_its_input(name):
+    model = chain(norm=True)
+    before = snapshot(model)
+    unit = SCORES.constant(name, "UNIT")
+    for granularity in ("weight", "channel"):
+        if granularity == "weight" and unit == "channel":
+            with pytest.raises(BadInput, match="judges whole channels"):
+                prudent.prune(model, sparsity=0.5, score=name, batches=batches())
+            continue
+        pruned = prudent.prune(model, sparsity=0.5, score=name, granularity=granularity, batches=batches())
+        assert pruned.mask.total - pruned.mask.remaining == count(0.5, pruned.mask.total)
+        for weight, kept in pruned.mask.kept.items():
+            assert (pruned.model.get_parameter(weight)[~kept] == 0).all()
+    assert_untouched(model, before)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,12 @@
 """Importance scores. One file is one score: file `x.py` defines `x(model, batches, *, options) -> Scores`.
 
-Scores are a mapping from the name of every prunable weight to a tensor of its shape: finite, >= 0, detached, higher =
-keep. A score leaves weights, modes, hooks, gradients and random generators as they were.
+Scores are a mapping from the name of every prunable weight to a tensor of its shape: finite, detached, higher = keep.
+A score that judges whole output channels gives tensors of shape (channels,) for the layers whose channels can go. A
+method that also changes the weights it keeps returns `Reweighted`. A score leaves weights, modes, hooks, gradients and
+random generators as they were.
+
+Two constants say what a file is: NEEDS, some of "data", "labels", "gradients"; and UNIT, "weight" or "channel". Of its
+options `prune` fills in `seed` and `sparsity` (the fraction that is to be removed), where a score has them.
 """
 
 from types import ModuleType

@@ -7,6 +7,9 @@ from torch import nn
 from prudent.batches import Batch
 from prudent.network import Scores, prunable
 
+NEEDS = ()
+UNIT = "weight"
+
 
 def magnitude(model: nn.Module, batches: Iterable[Batch] | None = None) -> Scores:  # noqa: ARG001 (the contract's)
     """Absolute value of each weight.

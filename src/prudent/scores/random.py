@@ -8,6 +8,9 @@ from torch import nn
 from prudent.batches import Batch
 from prudent.network import Scores, prunable
 
+NEEDS = ()
+UNIT = "weight"
+
 
 def random(model: nn.Module, batches: Iterable[Batch] | None = None, *, seed: int = 0) -> Scores:  # noqa: ARG001
     """Independent uniform random numbers, which depend on `seed` and the shapes alone.

@@ -21,9 +21,14 @@ from prudent.network import is_sequence
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-KEEPS_ZERO = (
+ELEMENTWISE = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
     nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.Tanhshrink,
+)  # fmt: skip
+"""Activations that turn zero into zero."""
+
+KEEPS_ZERO = (
+    *ELEMENTWISE,
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
@@ -40,6 +45,8 @@ class Link:
     Args:
         layer: name of the layer that makes the channels.
         norms: names of the batch normalisations between it and the next layer.
+        activation: name of the module that makes the activations: the last one after the layer that works on each
+            element by itself before anything pools, drops or flattens; the layer or its normalisation if there is none.
         reader: name of the next layer, which reads the channels.
         channels: how many there are.
         block: how many inputs of the reader belong to one channel (more than 1 after a flatten).
@@ -47,6 +54,7 @@ class Link:
 
     layer: str
     norms: tuple[str, ...]
+    activation: str
     reader: str
     channels: int
     block: int
@@ -71,6 +79,7 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     found: list[Link] = []
     layer: tuple[str, int] | None = None
     norms: list[str] = []
+    activation, open_ = "", False
     seen: set[int] = set()
     for name, module in _flat(model):
         own = {id(parameter) for parameter in module.parameters()}
@@ -82,13 +91,18 @@ def links(model: nn.Module) -> tuple[Link, ...]:
             if layer is not None:
                 if inputs % layer[1]:
                     raise CannotPrune(f"{name!r} reads {inputs} inputs, no multiple of the {layer[1]} of {layer[0]!r}")
-                found.append(Link(layer[0], tuple(norms), name, layer[1], inputs // layer[1]))
-            layer, norms = (name, outputs), []
+                found.append(Link(layer[0], tuple(norms), activation, name, layer[1], inputs // layer[1]))
+            layer, norms, activation, open_ = (name, outputs), [], name, True
         elif isinstance(module, NORMS):
             if not module.affine:
                 raise CannotPrune(f"batch normalisation {name!r} has no weights that could silence a channel")
             norms.append(name)
-        elif not isinstance(module, KEEPS_ZERO):
+            activation = name if open_ else activation
+        elif isinstance(module, ELEMENTWISE):
+            activation = name if open_ else activation
+        elif isinstance(module, KEEPS_ZERO):
+            open_ = False
+        else:
             raise CannotPrune(
                 f"module {name!r} ({type(module).__name__}) is not known to keep channels apart and a zero at zero; "
                 'prune single weights instead (granularity="weight")'
