@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prudent.errors import BadInput, UnknownName
-from prudent.masks import Mask, by_channel, count, removed_elements, select, zero
+from prudent.granularities import Units, removed_elements, unit_scores, zero
+from prudent.masks import Mask, select
 from prudent.network import prunable
+from prudent.scopes import count
 from prudent.scores.magnitude import magnitude
 from prudent.scores.random import random
 from tests.conftest import chain
@@ -150,20 +152,20 @@ def test_masks_that_do_not_fit_are_refused():
     with pytest.raises(BadInput, match=r"'0.weight' has shape \(4, 1, 3, 3\), the mask \(10,\)"):
         removed_elements(chain(), Mask(kept={"0.weight": half.kept["w"]}, granularity="weight"))
     with pytest.raises(UnknownName, match="Did you mean 'global'"):
-        from prudent.masks import Scope, check_choice
+        from prudent.scopes import Scope, check_choice
 
         check_choice("scope", "globl", Scope)
 
 
 def test_channel_scores_are_l1_norms():
     model = chain()
-    units = by_channel(model, magnitude(model), scope="layer")
+    units = unit_scores(model, magnitude(model), Units(granularity="channel"), scope="layer")
     assert list(units) == ["0.weight", "3.weight", "8.weight"]  # not the layer that makes the classes
     for name, value in units.items():
         weight = prunable(model)[name]
         expected = [sum(abs(v) for v in weight[c].flatten().tolist()) for c in range(len(weight))]
         assert value.tolist() == pytest.approx(expected, rel=1e-5)
-    even = by_channel(model, magnitude(model), scope="global")
+    even = unit_scores(model, magnitude(model), Units(granularity="channel"), scope="global")
     assert all(v.mean().item() == pytest.approx(1) for v in even.values())
 
 
@@ -183,7 +185,7 @@ def test_zero_survives_nan_and_touches_nothing_else():
 
 def test_a_silent_channel_outputs_zero():
     model = chain(norm=True).eval()
-    scores = by_channel(model, magnitude(model), scope="layer")
+    scores = unit_scores(model, magnitude(model), Units(granularity="channel"), scope="layer")
     mask = select(scores, 0.5, scope="layer", granularity="channel")
     zero(model, removed_elements(model, mask))
     x = torch.rand(3, 1, 8, 8)

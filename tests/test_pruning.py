@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from prudent.errors import BadInput, CannotPrune, SplitMisuse, UnknownName
-from prudent.masks import count
 from prudent.network import prunable
 from prudent.pruning import prune
+from prudent.scopes import count
 from tests.conftest import assert_untouched, batches, chain, images, snapshot
 
 

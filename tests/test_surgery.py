@@ -157,7 +157,7 @@ def test_the_proof_finds_a_module_that_mixes_channels():
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ({"0.weight": (0,)}, "the network has"),
+        ({"7.weight": (0,)}, "the network has"),
         ({"0.weight": (), "3.weight": (0,), "8.weight": (0,)}, "keeps no channel of '0.weight'"),
         ({"0.weight": (4,), "3.weight": (0,), "8.weight": (0,)}, r"not ascending in 0 \.\. 3"),
         ({"0.weight": (1, 0), "3.weight": (0,), "8.weight": (0,)}, "not ascending"),
@@ -178,7 +178,7 @@ def test_a_collapsed_layer_is_refused():
         n: torch.zeros(c) if n == "0.weight" else torch.ones(c)
         for n, c in (("0.weight", 4), ("3.weight", 6), ("8.weight", 10))
     }
-    from prudent.masks import removed_elements, zero
+    from prudent.granularities import removed_elements, zero
     from prudent.pruning import Pruned
 
     mask = select(scores, 0.2, granularity="channel")

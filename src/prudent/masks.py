@@ -1,24 +1,23 @@
-"""Scores -> Mask: which units stay, with exact counts, and how a mask is applied."""
+"""Scores -> Mask: which units stay, with exact counts, ties broken deterministically."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
-from prudent.errors import BadInput, UnknownName
-from prudent.network import Reweighted, Scores, prunable
-from prudent.surgery.chain import links
+from prudent.errors import BadInput
+from prudent.network import Scores
+from prudent.scopes import Scope, check_choice, check_sparsity, count, groups
 
-Granularity = Literal["weight", "channel"]
-Scope = Literal["global", "layer"]
+Granularity = Literal["weight", "n:m", "block", "channel", "head"]
 Array = np.ndarray
+NOT_FINITE = "importance scores must be finite; some are NaN or infinite"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,18 +25,27 @@ class Mask:
     """Which units of a network are kept.
 
     Args:
-        kept: name of the weight -> bool tensor, True = kept. For granularity "weight" of the weight's shape, for
-            "channel" of shape (output channels,) and without the last layer, which makes the classes.
+        kept: name of the weight -> bool tensor, True = kept, one entry for each unit. Layers that are not named are not
+            pruned. By granularity: "weight" and "n:m" of the weight's shape; "block" (rows, columns) of blocks;
+            "channel" (output channels,); "head" (heads,), filed under the weight of the projection that reads them.
         granularity: what a unit is.
+        pattern: (n, m) for "n:m": of each m neighbours along the input dimension n are kept.
+        block: (r, c) for "block": r outputs by c columns of the weight seen as a matrix (outputs, inputs x kernel).
+
+    Raises:
+        BadInput: no layer, or a granularity without its pattern or block.
     """
 
     kept: Mapping[str, Bool[Tensor, "..."]]
     granularity: Granularity
+    pattern: tuple[int, int] | None = None
+    block: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check_choice("granularity", self.granularity, Granularity)
         if not self.kept:
             raise BadInput("a mask needs at least one layer")
+        check_shape_of_unit(self.granularity, self.pattern, self.block)
         frozen = {name: kept.detach().cpu() for name, kept in self.kept.items()}
         object.__setattr__(self, "kept", MappingProxyType(frozen))
 
@@ -69,10 +77,14 @@ class Mask:
 
 def select(
     scores: Scores,
-    sparsity: float,
+    sparsity: float | None = None,
     *,
     scope: Scope = "global",
     granularity: Granularity = "weight",
+    pattern: tuple[int, int] | None = None,
+    block: tuple[int, int] | None = None,
+    fractions: Mapping[str, float] | None = None,
+    minimum: int = 0,
     within: Mask | None = None,
     like: Mask | None = None,
 ) -> Mask:
@@ -83,47 +95,59 @@ def select(
 
     Args:
         scores: name -> finite tensor; one number for each unit.
-        sparsity: fraction of all units to be removed, in [0, 1); counts what `within` removed already.
-        scope: "global" ranks all units together, "layer" removes the same fraction in each layer.
-        granularity: what the mask will call a unit.
+        sparsity: fraction of all units to be removed, in [0, 1); counts what `within` removed already. Not used with
+            `fractions`, `like` or granularity "n:m", which say it themselves.
+        scope: "global" ranks all units together, "layer" removes the same fraction in each layer, "row" in each row of
+            outputs; "erdos_renyi" and "erdos_renyi_kernel" spread it over layers by their sizes (see prudent.scopes).
+        granularity, pattern, block: what the mask will call a unit (see `Mask`).
+        fractions: name -> the fraction to remove in that layer; layers that are not named stay whole.
+        minimum: at least so many units stay in every layer, under scope "global".
         within: a mask whose removed units stay removed.
-        like: a mask whose number of removed units in each layer is copied; `sparsity` and `scope` are then not used.
+        like: a mask whose number of removed units in each layer is copied.
 
     Raises:
-        BadInput: sparsity outside [0, 1) or so high that nothing would be left; scores that are not finite; `within`
-            or `like` of other layers or shapes; fewer units to be removed than `within` removed already.
+        BadInput: sparsity outside [0, 1) or so high that nothing would be left, or less than `minimum` allows; scores
+            that are not finite; `within` or `like` of other layers or shapes; fewer units to be removed than `within`
+            removed already; a pattern that `within` has broken.
+        UnknownName: a scope, or a layer in `fractions`, that is not there.
     """
-    check_choice("scope", scope, Scope)
-    check_sparsity(sparsity)
     names = list(scores)
-    values = [_array(scores[name]) for name in names]
+    values = {name: _array(scores[name]) for name in names}
+    shapes = {name: value.shape for name, value in values.items()}
     for other in (within, like):
-        _check_fits(other, names, values)
-    alive = [None if within is None else within.kept[name].numpy() for name in names]
-    if like is not None:
-        groups = [([i], like.removed_by_layer[name]) for i, name in enumerate(names)]
-    elif scope == "layer":
-        groups = [([i], count(sparsity, values[i].size)) for i in range(len(names))]
+        _check_fits(other, shapes)
+    alive = {name: None if within is None else within.kept[name].numpy() for name in names}
+    kept: dict[str, Array] = {}
+    if granularity == "n:m":
+        check_shape_of_unit(granularity, pattern, block)
+        kept = {name: _keep_pattern(values[name], alive[name], pattern or (1, 1)) for name in names}
+    elif scope == "row" and like is None and fractions is None:
+        kept = {name: _keep_in_rows(values[name], alive[name], check_sparsity(sparsity)) for name in names}
     else:
-        groups = [(list(range(len(names))), count(sparsity, sum(v.size for v in values)))]
-    kept: dict[str, Tensor] = {}
-    for members, removed in groups:
-        chosen = _keep_highest([values[i] for i in members], [alive[i] for i in members], removed)
-        kept |= {names[i]: torch.from_numpy(keep) for i, keep in zip(members, chosen, strict=True)}
-    return Mask(kept={name: kept[name] for name in names}, granularity=granularity)
+        sparsity = sparsity if fractions is not None or like is not None else check_sparsity(sparsity)
+        removals = like.removed_by_layer if like is not None else None
+        for members, removed in groups(shapes, sparsity, scope=scope, fractions=fractions, removals=removals):
+            ranked, living = [values[name] for name in members], [alive[name] for name in members]
+            chosen = _keep_highest(ranked, living, removed, minimum if len(members) > 1 else 0)
+            kept |= dict(zip(members, chosen, strict=True))
+    tensors = {name: torch.from_numpy(kept[name]) for name in names}
+    return Mask(kept=tensors, granularity=granularity, pattern=pattern, block=block)
 
 
-def count(sparsity: float, units: int) -> int:
-    """How many of `units` a sparsity removes: the nearest integer, halves up. 20 % of 100 is 20.
+def check_shape_of_unit(granularity: str, pattern: tuple[int, int] | None, block: tuple[int, int] | None) -> None:
+    """Refuse a granularity without its numbers, or with those of another.
 
     Raises:
-        BadInput: nothing would be left.
+        BadInput: "n:m" without 0 < n < m, "block" without two sizes of at least 1, or numbers that are not asked for.
     """
-    # in decimals: 0.145 * 100 is 14.499999999999998 in floats
-    removed = int((Decimal(repr(float(sparsity))) * units).to_integral_value(ROUND_HALF_UP))
-    if removed >= units:
-        raise BadInput(f"sparsity {sparsity:g} of {units} units leaves none; at most {units - 1} can be removed")
-    return removed
+    for word, name, numbers in (("n:m", "pattern", pattern), ("block", "block", block)):
+        if (numbers is not None) != (granularity == word):
+            need = "needs" if granularity == word else "takes no"
+            raise BadInput(f"granularity {granularity!r} {need} {name}=(., .); got {numbers}")
+    if pattern is not None and not (len(pattern) == 2 and 0 < pattern[0] < pattern[1]):
+        raise BadInput(f"an n:m pattern keeps n of each m weights, 0 < n < m; got {pattern}")
+    if block is not None and not (len(block) == 2 and min(block) >= 1):
+        raise BadInput(f"a block has rows and columns, at least 1 each; got {block}")
 
 
 def _array(score: Tensor) -> Array:
@@ -133,14 +157,17 @@ def _array(score: Tensor) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _keep_highest(values: Sequence[Array], alive: Sequence[Array | None], removed: int) -> list[Array]:
+def _keep_highest(
+    values: Sequence[Array], alive: Sequence[Array | None], removed: int, minimum: int = 0
+) -> list[Array]:
     """For several arrays ranked together: True where kept, exactly `removed` entries False, dead ones among them.
 
-    `alive` marks what may be kept; None stands for everything.
+    `alive` marks what may be kept; None stands for everything. The `minimum` highest of each array stay.
     """
+    if minimum:
+        return _keep_highest_with_minimum(values, alive, removed, minimum)
     removed -= sum(0 if a is None else a.size - int(np.count_nonzero(a)) for a in alive)
-    if removed < 0:
-        raise BadInput(f"the mask to start from has already removed {-removed} more units than are to be removed now")
+    _check_not_less(removed)
     threshold, ties = _threshold(values, alive, removed)
     kept = []
     for value, a in zip(values, alive, strict=True):
@@ -156,12 +183,67 @@ def _keep_highest(values: Sequence[Array], alive: Sequence[Array | None], remove
     return kept
 
 
+def _keep_highest_with_minimum(
+    values: Sequence[Array], alive: Sequence[Array | None], removed: int, minimum: int
+) -> list[Array]:
+    """The best of each array are safe; among the others the ranking decides. No other choice of that size is better."""
+    safe = []
+    for value, a in zip(values, alive, strict=True):
+        living = value.size if a is None else int(np.count_nonzero(a))
+        safe.append(_keep_highest([value], [a], value.size - min(minimum, living))[0])
+    total = sum(value.size for value in values)
+    most = total - sum(int(np.count_nonzero(s)) for s in safe)
+    if removed > most:
+        raise BadInput(
+            f"keeping at least {minimum} units in every layer, {most} of {total} can be removed; {removed} are asked"
+        )
+    rest = [~s if a is None else a & ~s for s, a in zip(safe, alive, strict=True)]
+    # what is safe counts as dead here, so that it takes no part in the ranking
+    chosen = _keep_highest(values, rest, removed + total - most)
+    return [keep | s for keep, s in zip(chosen, safe, strict=True)]
+
+
+def _check_not_less(removed: int) -> None:
+    if removed < 0:
+        raise BadInput(f"the mask to start from has already removed {-removed} more units than are to be removed now")
+
+
+def _keep_pattern(value: Array, alive: Array | None, pattern: tuple[int, int]) -> Array:
+    """The n highest of each m neighbours along dimension 1, True where kept."""
+    n, m = pattern
+    ranked = np.moveaxis(value, 1, -1)
+    living = None if alive is None else np.moveaxis(alive, 1, -1).reshape(-1, m)
+    keep = _lowest_out(ranked.reshape(-1, m), living, m - n)
+    return np.ascontiguousarray(np.moveaxis(keep.reshape(ranked.shape), -1, 1))
+
+
+def _keep_in_rows(value: Array, alive: Array | None, sparsity: float) -> Array:
+    """The same fraction removed in each row of outputs, True where kept."""
+    rows = value.reshape(len(value), -1)
+    living = None if alive is None else alive.reshape(rows.shape)
+    return _lowest_out(rows, living, count(sparsity, rows.shape[1])).reshape(value.shape)
+
+
+def _lowest_out(rows: Array, alive: Array | None, removed: int) -> Array:
+    """In each row exactly `removed` entries False: the dead ones first, then the lowest, of equal ones the first."""
+    if not np.isfinite(rows).all():
+        raise BadInput(NOT_FINITE)
+    ranked = rows
+    if alive is not None:
+        dead = rows.shape[1] - int(alive.sum(axis=1).min())
+        _check_not_less(removed - dead)
+        ranked = np.where(alive, rows, -np.inf)
+    keep = np.ones(rows.shape, dtype=bool)
+    np.put_along_axis(keep, np.argsort(ranked, axis=1, kind="stable")[:, :removed], values=False, axis=1)
+    return keep
+
+
 def _threshold(values: Sequence[Array], alive: Sequence[Array | None], removed: int) -> tuple[float, int]:
     """The score below which everything goes, and how many of those equal to it go too."""
     # the only copy of the scores: partitioned in place
     flat = np.concatenate([v.ravel() if a is None else v[a] for v, a in zip(values, alive, strict=True)])
     if len(flat) and not (np.isfinite(flat.max()) and np.isfinite(flat.min())):
-        raise BadInput("importance scores must be finite; some are NaN or infinite")
+        raise BadInput(NOT_FINITE)
     if removed == 0:
         return -np.inf, 0
     flat.partition(removed - 1)
@@ -169,89 +251,6 @@ def _threshold(values: Sequence[Array], alive: Sequence[Array | None], removed: 
     return threshold, removed - int(np.count_nonzero(flat[:removed] < threshold))
 
 
-def by_channel(model: nn.Module, scores: Scores, *, scope: Scope) -> Scores:
-    """Scores of output channels.
-
-    Scores of weights are summed over the channel (for magnitude, the L1 norm), and under global scope divided by the
-    layer's mean, since a sum grows with the number of weights. Scores that judge channels are taken as they are.
-
-    Raises:
-        CannotPrune: the network is not a plain one.
-        BadInput: no score for a layer whose channels can be removed.
-    """
-    layers = links(model)
-    missing = [link.weight for link in layers if link.weight not in scores]
-    if missing:
-        raise BadInput(f"there is no score for {missing[0]!r}, whose channels can be removed")
-    found: dict[str, Tensor] = {}
-    for link in layers:
-        score = scores[link.weight]
-        if score.ndim > 1:
-            score = score.flatten(1).sum(dim=1)
-            score = score if scope == "layer" else score / score.mean().clamp_min(1e-30)
-        found[link.weight] = score
-    return Reweighted(found, scores.weights) if isinstance(scores, Reweighted) else found
-
-
-def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..."]]:
-    """Parameter name -> bool tensor of its shape, True where the mask demands zero.
-
-    A removed channel is silent: its weights, its bias, and scale and shift of the batch normalisation after it.
-
-    Raises:
-        BadInput: the mask does not fit the network.
-    """
-    own = dict(model.named_parameters())
-    if mask.granularity == "weight":
-        _check_shapes(mask, prunable(model))
-        return {name: ~kept.to(own[name].device) for name, kept in mask.kept.items()}
-    removed: dict[str, Tensor] = {}
-    for link in links(model):
-        if link.weight not in mask.kept or mask.kept[link.weight].shape != (link.channels,):
-            raise BadInput(f"the mask does not fit: layer {link.layer!r} has {link.channels} channels")
-        gone = ~mask.kept[link.weight]
-        for owner in (link.layer, *link.norms):
-            for name in (f"{owner}.weight", f"{owner}.bias"):
-                if name in own:
-                    shape = [-1] + [1] * (own[name].ndim - 1)
-                    removed[name] = gone.to(own[name].device).view(shape).expand_as(own[name])
-    return removed
-
-
-def zero(model: nn.Module, removed: Mapping[str, Bool[Tensor, "..."]]) -> None:
-    """Set the elements named by `removed_elements` to zero, in place."""
-    own = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, gone in removed.items():
-            own[name].masked_fill_(gone, 0.0)
-
-
-def check_sparsity(sparsity: float) -> None:
-    """Refuse a sparsity outside [0, 1)."""
-    if not 0 <= sparsity < 1:
-        raise BadInput(f"sparsity is the removed fraction, in [0, 1); got {sparsity}")
-
-
-def check_choice(what: str, value: str, choices: object) -> None:
-    """Refuse a word that is not among the `choices` of a Literal."""
-    known = get_args(choices)
-    if value not in known:
-        raise UnknownName.of(what, value, known)
-
-
-def _check_fits(mask: Mask | None, names: Sequence[str], values: Sequence[Array]) -> None:
-    if mask is None:
-        return
-    shapes = {name: value.shape for name, value in zip(names, values, strict=True)}
-    if {name: tuple(kept.shape) for name, kept in mask.kept.items()} != shapes:
+def _check_fits(mask: Mask | None, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if mask is not None and {name: tuple(kept.shape) for name, kept in mask.kept.items()} != dict(shapes):
         raise BadInput("the given mask does not fit: its layers or their shapes are not those of the scores")
-
-
-def _check_shapes(mask: Mask, weights: Mapping[str, Tensor]) -> None:
-    for name, kept in mask.kept.items():
-        if name not in weights:
-            raise BadInput(f"the mask does not fit: the network has no prunable weight {name!r}")
-        if kept.shape != weights[name].shape:
-            raise BadInput(
-                f"the mask does not fit: {name!r} has shape {tuple(weights[name].shape)}, the mask {tuple(kept.shape)}"
-            )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from prudent.errors import BadInput, CannotPrune, reason
@@ -60,7 +61,8 @@ PRUNABLE = (
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     """The prunable weights of a network: parameter name -> parameter, in the order of its modules.
 
-    These are the weights of linear and (transposed) convolution layers. A tied weight is listed once.
+    These are the weights of linear and (transposed) convolution layers, and the input projections of
+    nn.MultiheadAttention. A tied weight is listed once.
 
     Raises:
         CannotPrune: no such layer, a layer masked by torch.nn.utils.prune or parametrised (its weight is computed, not
@@ -69,6 +71,12 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     found: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            for own in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+                projection = module._parameters.get(own)
+                if projection is not None and id(projection) not in seen:
+                    seen.add(id(projection))
+                    found[f"{name}.{own}" if name else own] = projection
         if not isinstance(module, PRUNABLE):
             continue
         weight = module._parameters.get("weight")
@@ -166,8 +174,14 @@ def macs_by_layer(model: nn.Module, example: Tensor) -> dict[str, int]:
     """`macs` for each module that does the arithmetic itself: module name -> multiply-accumulates."""
     counts: dict[str, int] = {}
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), evaluating(model), counter:
-        model(example)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    # the fused encoder layers are one operation to the counter, which does not know it and would count nothing
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
+            model(example)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     prefix = type(model).__name__
     per_module = {str(name): sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
     total = per_module.get("Global", 0) // 2

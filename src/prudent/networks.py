@@ -1,7 +1,7 @@
 """Networks as files: JSON that says what they are, safetensors that hold the numbers. No pickle, ever.
 
-A masked network stores each pruned weight as its kept values and a mask of 1 bit a weight; a smaller network stores its
-own layers and, 1 bit a channel, which channels of the original it keeps.
+A masked network stores of each pruned parameter the kept values, and a mask of 1 bit a unit; a smaller network stores
+its own layers and, 1 bit a channel, which channels of the original it keeps.
 """
 
 import json
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from prudent.building import build as build_model
 from prudent.errors import BadInput, PrudentError, reason
 from prudent.files import read_file, write_whole
+from prudent.granularities import removed_elements
 from prudent.masks import Mask
 from prudent.network import parameters
 from prudent.pruning import Pruned
-from prudent.surgery.cutting import cut
-from prudent.surgery.shrinking import Proof, Shrunk, plan_of
+from prudent.surgery.cutting import cut, plan_of
+from prudent.surgery.shrinking import Proof, Shrunk
 
-SCHEMA = 1
+SCHEMA = 2
 DESCRIPTION = "network.json"
 NUMBERS = "network.safetensors"
 
@@ -92,9 +93,10 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
         about["sparsity"] = mask.sparsity
         about["units"] = {name: list(kept.shape) for name, kept in mask.kept.items()}
         about["parameters"] = kept_parameters(network)
-        if isinstance(network, Pruned) and mask.granularity == "weight":
-            for name, kept in mask.kept.items():
-                tensors[name] = tensors[name][kept]
+        about |= {k: list(v) for k, v in (("pattern", mask.pattern), ("block", mask.block)) if v is not None}
+        if isinstance(network, Pruned):
+            for name, gone in removed_elements(network.model, mask).items():
+                tensors[name] = tensors[name][~gone.cpu()]
         tensors |= {f"{name}.mask": _bits(kept) for name, kept in mask.kept.items()}
     if isinstance(network, Pruned):
         about |= {"score": network.score, "scope": network.scope, "requested": network.requested}
@@ -134,8 +136,6 @@ def kept_parameters(network: Saved) -> int:
     """Parameters that a network keeps: all of a plain or smaller one, those not masked of a masked one."""
     if not isinstance(network, Pruned):
         return parameters(network if isinstance(network, nn.Module) else network.model)
-    from prudent.masks import removed_elements
-
     gone = sum(int(removed.sum()) for removed in removed_elements(network.model, network.mask).values())
     return parameters(network.model) - gone
 
@@ -168,7 +168,8 @@ def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Mo
         return model
     shapes = {name: tuple(shape) for name, shape in about["units"].items()}
     kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
-    mask = Mask(kept=kept, granularity=about["granularity"])
+    pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
+    mask = Mask(kept=kept, granularity=about["granularity"], pattern=pattern, block=block)
     if about["kind"] == "smaller":
         plan = plan_of(mask)
         small = cut(model, plan)
@@ -181,11 +182,10 @@ def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Mo
             macs=about["macs"],
             mask=mask,
         )
-    if mask.granularity == "weight":
-        for name, keep in kept.items():
-            full = torch.zeros(keep.shape, dtype=tensors[name].dtype)
-            full[keep] = tensors[name]
-            tensors[name] = full
+    for name, gone in removed_elements(model, mask).items():
+        full = torch.zeros(gone.shape, dtype=tensors[name].dtype)
+        full[~gone.cpu()] = tensors[name]
+        tensors[name] = full
     model.load_state_dict(tensors)
     return Pruned(model=model, mask=mask, score=about["score"], scope=about["scope"], requested=about["requested"])
 

@@ -2,27 +2,23 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prudent.batches import Batch, check_purpose
+from prudent.budgets import fit, macs_left, parameters_left
+from prudent.catalogue import check_options
+from prudent.controls import Control, controlled, reinitialised
 from prudent.errors import BadInput
-from prudent.masks import (
-    Granularity,
-    Mask,
-    Scope,
-    by_channel,
-    check_choice,
-    check_sparsity,
-    removed_elements,
-    select,
-    zero,
-)
+from prudent.granularities import Reduction, Units, removed_elements, unit_scores, zero
+from prudent.masks import Granularity, Mask, select
 from prudent.network import Reweighted, Scores, check_runs, prunable
+from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores import SCORES
 
 
@@ -34,14 +30,14 @@ class Pruned:
         model: the masked copy.
         mask: what is kept.
         score: name of the importance score.
-        scope: "global" or "layer".
-        requested: the sparsity asked for; `sparsity` is the achieved one.
+        scope: how layers were compared; "fractions" if each had its own.
+        requested: the sparsity asked for, or that a budget came to; `sparsity` is the achieved one.
     """
 
     model: nn.Module
     mask: Mask
     score: str
-    scope: Scope
+    scope: str
     requested: float
 
     @property
@@ -49,14 +45,33 @@ class Pruned:
         """Achieved fraction of removed units; differs from the requested one by less than one unit a group."""
         return self.mask.sparsity
 
+    @property
+    def parameters(self) -> int:
+        """Parameters that remain: of channels, those of the network that is left when they are cut out."""
+        return parameters_left(self.model, self.mask)
+
+    def macs(self, example: Tensor) -> int:
+        """Multiply-accumulates that remain for one pass on `example`; see prudent.budgets.macs_left."""
+        return macs_left(self.model, self.mask, example)
+
 
 def prune(
     model: nn.Module,
     *,
-    sparsity: float,
+    sparsity: float | None = None,
+    parameters: int | None = None,
+    macs: int | None = None,
+    fractions: Mapping[str, float] | None = None,
     score: str | Callable[..., Scores] | Mapping[str, Tensor] = "magnitude",
+    options: Mapping[str, Any] | None = None,
     granularity: Granularity = "weight",
+    pattern: tuple[int, int] | None = None,
+    block: tuple[int, int] | None = None,
+    reduction: Reduction = "sum",
+    layers: Sequence[str] | None = None,
     scope: Scope = "global",
+    minimum: int = 0,
+    control: Control | None = None,
     batches: Iterable[Batch] | None = None,
     example: Tensor | None = None,
     within: Mask | None = None,
@@ -65,47 +80,122 @@ def prune(
 ) -> Pruned:
     """Remove the least important units of a copy of `model`.
 
+    Say how much with one of `sparsity`, `parameters`, `macs` and `fractions`; granularity "n:m" says it itself.
+
     Args:
         model: the network. Not changed: nor its modes, gradients, or random generators.
         sparsity: fraction of the prunable units to remove, in [0, 1).
+        parameters: at most so many parameters may remain in the whole network.
+        macs: at most so many multiply-accumulates may remain for one pass on `example`.
+        fractions: name of a layer -> the fraction to remove there; layers that are not named stay whole.
         score: name of a score in prudent.scores, a function (model, batches, *, options) -> Scores, or the scores.
-        granularity: "weight" removes single weights, "channel" whole output channels (plain networks only).
-        scope: "global" ranks all units together, "layer" removes the same fraction in each layer.
+        options: of the score, by name.
+        granularity: "weight" removes single weights, "n:m" all but n of each m along the input dimension, "block" tiles
+            of the weight as a matrix, "channel" whole output channels (plain networks only), "head" attention heads.
+        pattern: (n, m) for "n:m".
+        block: (rows, columns) for "block".
+        reduction: how the scores of a unit's weights become its own: "sum", "mean", "max" or "l2".
+        layers: names of the layers to prune; None for all that can be.
+        scope: "global" ranks all units together, "layer" removes the same fraction in each layer, "row" in each row of
+            outputs, "erdos_renyi" and "erdos_renyi_kernel" fractions that depend on the layers' shapes.
+        minimum: at least so many units stay in every layer, under scope "global".
+        control: put a control in the method's place (see prudent.controls): "random", "shuffled", "inverted", "reinit".
         batches: examples for scores that need data, of the train or validation split.
         example: inputs (batch, ...) that the network is tried on before anything else, if given.
         within: a mask whose removed units stay removed; `sparsity` counts them.
         like: copy the number of removed units in each layer from this mask (the control that asks whether a score
             chooses better weights, or only better layers); `sparsity` and `scope` then only label the result.
-        seed: for scores that draw random numbers.
+        seed: for scores and controls that draw random numbers.
 
-    Returns: the masked copy, the mask, and the achieved sparsity.
+    Returns: the masked copy, the mask, and what was achieved.
 
     Raises:
-        BadInput: sparsity outside [0, 1) or too high, scores that do not fit or are not finite.
-        UnknownName: no such score, granularity or scope.
+        BadInput: sparsity outside [0, 1) or too high, a budget that cannot be met (says how far one can go), more than
+            one way to say how much, scores that do not fit or are not finite.
+        UnknownName: no such score, option, granularity, scope, control or layer.
         SplitMisuse: batches of a split that is not there for choosing weights.
-        CannotPrune: nothing prunable, or channels asked of a network that is not plain.
+        CannotPrune: nothing prunable, or a granularity that a layer or the network cannot have.
     """
-    check_sparsity(sparsity)
-    check_choice("granularity", granularity, Granularity)
+    chosen = None if layers is None else tuple(layers)
+    units = Units(granularity=granularity, pattern=pattern, block=block, reduction=reduction, layers=chosen)
     check_choice("scope", scope, Scope)
+    if control is not None:
+        check_choice("control", control, Control)
+    amount = _amount(sparsity, parameters, macs, fractions, pattern, like)
+    if macs is not None and example is None:
+        raise BadInput("a budget in multiply-accumulates needs example=..., the inputs that they are counted for")
     if batches is not None:
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
     if example is not None:
         check_runs(model, example)
-    scores = _scores(model, score, batches, {"seed": seed, "sparsity": sparsity})
-    if granularity == "weight" and any(value.ndim == 1 for value in scores.values()):
-        raise BadInput('this score judges whole channels, not single weights: ask for granularity="channel"')
-    if granularity == "channel":
-        scores = by_channel(model, scores, scope=scope)
-    mask = select(scores, sparsity, scope=scope, granularity=granularity, within=within, like=like)
-    copied = copy.deepcopy(model)
-    removed = removed_elements(copied, mask)
-    if isinstance(scores, Reweighted):
-        reweight(copied, scores, removed)
-    zero(copied, removed)
-    name = score if isinstance(score, str) else getattr(score, "__name__", "given")
-    return Pruned(model=copied, mask=mask, score=name, scope=scope, requested=sparsity)
+    scores = _scores(model, score, batches, options or {}, {"seed": seed, "sparsity": amount, "example": example})
+    per_unit = unit_scores(model, scores, units, scope=scope)
+    ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
+    make = partial(
+        select, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block, fractions=fractions,
+        minimum=minimum, within=within, like=like,
+    )  # fmt: skip
+    if parameters is not None or macs is not None:
+        mask = _within_budget(model, make, ranked, parameters, macs, example)
+    else:
+        mask = make(sparsity)
+    if control is not None:
+        mask = controlled(control, mask, per_unit, seed=seed)
+    start = reinitialised(model, seed=seed) if control == "reinit" else copy.deepcopy(model)
+    removed = removed_elements(start, mask)
+    if isinstance(scores, Reweighted) and control is None:
+        reweight(start, scores, removed)
+    zero(start, removed)
+    return Pruned(
+        model=start,
+        mask=mask,
+        score=_name_of(score),
+        scope=scope if fractions is None else "fractions",
+        requested=mask.sparsity if amount is None else amount,
+    )
+
+
+def _name_of(score: str | Callable[..., Scores] | Mapping[str, Tensor]) -> str:
+    return score if isinstance(score, str) else getattr(score, "__name__", "given")
+
+
+def _amount(
+    sparsity: float | None,
+    parameters: int | None,
+    macs: int | None,
+    fractions: Mapping[str, float] | None,
+    pattern: tuple[int, int] | None,
+    like: Mask | None,
+) -> float | None:
+    """The sparsity, if it is known beforehand. Refuses to be told how much to remove in two ways, or in none."""
+    ways = {"sparsity": sparsity, "parameters": parameters, "macs": macs, "fractions": fractions}
+    given = [name for name, value in ways.items() if value is not None]
+    if pattern is not None:
+        implied = 1 - pattern[0] / pattern[1]
+        if given and (given != ["sparsity"] or abs((sparsity or 0.0) - implied) > 1e-9):
+            raise BadInput(f"a {pattern[0]}:{pattern[1]} pattern removes {implied:g} by itself: leave {given[0]} out")
+        return implied
+    if len(given) != 1 and not (like is not None and not given):
+        came = " and ".join(given) if given else "none of them"
+        raise BadInput(f"say how much to remove with one of sparsity, parameters, macs and fractions; got {came}")
+    return None if sparsity is None else check_sparsity(sparsity)
+
+
+def _within_budget(
+    model: nn.Module,
+    make: Callable[[float], Mask],
+    scores: Scores,
+    parameters: int | None,
+    macs: int | None,
+    example: Tensor | None,
+) -> Mask:
+    units = sum(score.numel() for score in scores.values())
+    if parameters is not None:
+        cost = partial(parameters_left, model)
+        return fit(make, cost, limit=parameters, units=units, what="parameters")
+    if macs is None or example is None:
+        raise BadInput("a budget in multiply-accumulates needs a number and an example")
+    return fit(make, partial(macs_left, model, example=example), limit=macs, units=units, what="multiply-accumulates")
 
 
 def reweight(model: nn.Module, scores: Reweighted, removed: Mapping[str, Tensor]) -> None:
@@ -123,17 +213,22 @@ def _scores(
     model: nn.Module,
     score: str | Callable[..., Scores] | Mapping[str, Tensor],
     batches: Iterable[Batch] | None,
+    options: Mapping[str, Any],
     known: Mapping[str, Any],
 ) -> Scores:
     """The scores, from a function that gets of what is `known` the parameters that it has."""
     if isinstance(score, Mapping):
         return _checked(model, score)
     function = SCORES.find(score) if isinstance(score, str) else score
+    name = _name_of(score)
+    check_options(function, dict(options), noun=f"score {name!r}", given=("model", "batches"))
     takes = inspect.signature(function).parameters
-    options = {name: value for name, value in known.items() if name in takes}
+    filled = {key: value for key, value in known.items() if key in takes and value is not None} | dict(options)
+    if "sparsity" in takes and "sparsity" not in filled:
+        raise BadInput(f"score {name!r} plans for a sparsity: give sparsity=..., not another budget")
     if isinstance(score, str):
-        return _checked(model, SCORES.call(score, model, batches, **options))
-    return _checked(model, function(model, batches, **options))
+        return _checked(model, SCORES.call(score, model, batches, **filled))
+    return _checked(model, function(model, batches, **filled))
 
 
 def _checked(model: nn.Module, scores: object) -> Scores:

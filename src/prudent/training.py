@@ -13,8 +13,10 @@ from torch.nn.functional import cross_entropy
 
 from prudent.batches import Batch, Batches, check_purpose, check_repeatable
 from prudent.errors import BadInput
-from prudent.masks import Mask, check_choice, removed_elements, zero
+from prudent.granularities import removed_elements, zero
+from prudent.masks import Mask
 from prudent.network import seeded
+from prudent.scopes import check_choice
 
 Optimizer = Literal["adam", "sgd"]
 LearningRate = Literal["constant", "cosine", "one_cycle"]

@@ -6,8 +6,8 @@ from torch import nn
 
 import prudent
 from prudent.errors import BadInput, CannotPrune
-from prudent.masks import count
 from prudent.network import prunable
+from prudent.scopes import count
 from prudent.scores import SCORES
 from prudent.surgery.chain import links
 from tests.conftest import assert_untouched, batches, chain, snapshot

@@ -22,7 +22,8 @@ from prudent.cells._shared import (
 )
 from prudent.cells.dense import INITIAL
 from prudent.errors import BadInput
-from prudent.masks import Mask, removed_elements, zero
+from prudent.granularities import removed_elements, zero
+from prudent.masks import Mask
 from prudent.network import fingerprint, parameters
 from prudent.networks import Architecture, kept_parameters
 from prudent.pruning import Pruned, prune

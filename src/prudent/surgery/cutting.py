@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prudent.errors import BadInput
+from prudent.masks import Mask
 from prudent.surgery.chain import Link, links
 
 PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
@@ -19,9 +20,15 @@ class Plan:
 
     Args:
         kept: name of the layer's weight -> ascending indices of the kept channels, in the original network's numbering.
+            A layer that is not named keeps all.
     """
 
     kept: Mapping[str, tuple[int, ...]]
+
+
+def plan_of(mask: Mask) -> Plan:
+    """The plan that keeps what a channel mask keeps."""
+    return Plan(kept={name: tuple(kept.nonzero()[:, 0].tolist()) for name, kept in mask.kept.items()})
 
 
 def cut(model: nn.Module, plan: Plan) -> nn.Module:
@@ -31,8 +38,7 @@ def cut(model: nn.Module, plan: Plan) -> nn.Module:
         BadInput: the plan names a layer or a channel that the network does not have, or keeps none of a layer.
         CannotPrune: the network is not a plain one.
     """
-    chain = links(model)
-    _check(plan, chain)
+    chain = _planned(plan, links(model))
     small = copy.deepcopy(model)
     modules = dict(small.named_modules())
     for name, parts in _parts(model, plan, chain).items():
@@ -60,8 +66,7 @@ def expand(small: nn.Module, original: nn.Module, plan: Plan) -> nn.Module:
         original: a network of the original shape. Not changed; its values remain where nothing reads them.
         plan: the plan that made `small`.
     """
-    chain = links(original)
-    _check(plan, chain)
+    chain = _planned(plan, links(original))
     large = copy.deepcopy(original)
     parts = _parts(original, plan, chain)
     state, source = large.state_dict(), small.state_dict()
@@ -118,12 +123,14 @@ def _resize(module: nn.Module, *, outputs: int | None = None, inputs: int | None
         setattr(module, "in_features" if linear else "in_channels", inputs)
 
 
-def _check(plan: Plan, chain: tuple[Link, ...]) -> None:
+def _planned(plan: Plan, chain: tuple[Link, ...]) -> tuple[Link, ...]:
+    """The links that the plan is about, once it is known to fit."""
     channels = {link.weight: link.channels for link in chain}
-    if set(plan.kept) != set(channels):
+    if not set(plan.kept) <= set(channels):
         raise BadInput(f"the plan is for the layers {sorted(plan.kept)}; the network has {sorted(channels)}")
     for name, kept in plan.kept.items():
         if not kept:
             raise BadInput(f"the plan keeps no channel of {name!r}: nothing would pass")
         if list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= channels[name]:
             raise BadInput(f"the plan keeps channels of {name!r} that are not ascending in 0 .. {channels[name] - 1}")
+    return tuple(link for link in chain if link.weight in plan.kept)

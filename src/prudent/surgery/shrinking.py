@@ -10,7 +10,7 @@ from prudent.errors import BadInput, CannotPrune
 from prudent.masks import Mask
 from prudent.network import check_runs, evaluating, macs, parameters
 from prudent.pruning import Pruned
-from prudent.surgery.cutting import Plan, cut
+from prudent.surgery.cutting import Plan, cut, plan_of
 
 TOLERANCE = 1e-9
 """Largest difference in float64, relative to the largest answer, that rounding alone explains."""
@@ -88,11 +88,6 @@ def shrink(pruned: Pruned, example: Tensor) -> Shrunk:
         macs=macs(small, example[:1]),
         mask=pruned.mask,
     )
-
-
-def plan_of(mask: Mask) -> Plan:
-    """The plan that cuts what a channel mask removes."""
-    return Plan(kept={name: tuple(kept.nonzero()[:, 0].tolist()) for name, kept in mask.kept.items()})
 
 
 def prove(masked: nn.Module, small: nn.Module, example: Tensor, *, random_inputs: int = 8) -> Proof:

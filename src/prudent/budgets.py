@@ -1,0 +1,91 @@
+"""Budgets: the least sparsity at which a network has no more than so many parameters, or multiply-accumulates."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from prudent.errors import BadInput
+from prudent.granularities import removed_elements
+from prudent.masks import Mask
+from prudent.network import macs, macs_by_layer, parameters
+from prudent.surgery.cutting import cut, plan_of
+
+Cost = Callable[[Mask], int]
+
+
+def parameters_left(model: nn.Module, mask: Mask) -> int:
+    """Parameters that a mask leaves: of channels, those of the network that is left when they are cut out."""
+    if mask.granularity == "channel":
+        return parameters(_cut_without_numbers(model, mask))
+    return parameters(model) - sum(int(gone.sum()) for gone in removed_elements(model, mask).values())
+
+
+def macs_left(model: nn.Module, mask: Mask, example: Tensor) -> int:
+    """Multiply-accumulates of one forward pass on `example` that a mask leaves.
+
+    Of channels those of the smaller network, exactly. Of other units each layer's are counted in proportion to its kept
+    weights, which is exact for linear layers and for convolutions without padding effects (each weight is used at every
+    output position); the products inside of attention are not reduced.
+    """
+    if mask.granularity == "channel":
+        return macs(_cut_without_numbers(model, mask), example.to("meta"))
+    gone = removed_elements(model, mask)
+    left = 0.0
+    for layer, count in macs_by_layer(model, example).items():
+        removed = gone.get(f"{layer}.weight")
+        left += count if removed is None else count * (1 - int(removed.sum()) / removed.numel())
+    return round(left)
+
+
+def fit(make: Callable[[float], Mask], cost: Cost, *, limit: int, units: int, what: str) -> Mask:
+    """The mask that removes the fewest units and costs at most `limit`.
+
+    Args:
+        make: sparsity -> mask; sparser ones must not cost more.
+        cost: mask -> parameters or multiply-accumulates.
+        limit: the budget.
+        units: number of units in all.
+        what: name of the budget in messages.
+
+    Raises:
+        BadInput: even the sparsest mask costs more; says how far one can go.
+    """
+    high, best = _sparsest(make, cost, units)
+    if cost(best) > limit:
+        raise BadInput(
+            f"a budget of {limit:,} {what} cannot be met: at {high / units:.4%} sparsity, the highest that is possible "
+            f"here, {cost(best):,} are left"
+        )
+    low = 0
+    while low < high:
+        middle = (low + high) // 2
+        mask = make(middle / units)
+        if cost(mask) <= limit:
+            high, best = middle, mask
+        else:
+            low = middle + 1
+    return best
+
+
+def _sparsest(make: Callable[[float], Mask], cost: Cost, units: int) -> tuple[int, Mask]:
+    """The highest number of removed units that leaves a network, and its mask."""
+    low, high = 1, units - 1
+    best = (0, make(0.0))
+    while low <= high:
+        middle = (low + high + 1) // 2
+        try:
+            mask = make(middle / units)
+            cost(mask)
+        except BadInput:  # a layer would be empty
+            high = middle - 1
+        else:
+            best, low = (middle, mask), middle + 1
+    return best
+
+
+def _cut_without_numbers(model: nn.Module, mask: Mask) -> nn.Module:
+    """The smaller network on the meta device: shapes, and no arithmetic."""
+    with torch.no_grad():
+        return cut(copy.deepcopy(model).to("meta"), plan_of(mask))

@@ -1,0 +1,77 @@
+"""Controls: what a method must beat before its choice of weights means anything.
+
+Whether a mask is good because of *which* weights it keeps, or only because of *how many* in each layer, or because of
+the values they have, is what these four answer.
+"""
+
+import copy
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from prudent.errors import CannotPrune
+from prudent.masks import Mask, select
+from prudent.network import Scores, seeded
+
+Control = Literal["random", "shuffled", "inverted", "reinit"]
+"""random: other units, drawn uniformly, as many in each layer. shuffled: the mask's own entries permuted within each
+layer. inverted: the highest scores are removed. reinit: the mask as it is, on freshly initialised weights."""
+
+
+def controlled(control: Control, mask: Mask, scores: Scores, *, seed: int) -> Mask:
+    """The mask that a control puts in the place of the method's own.
+
+    Args:
+        control: "random" and "shuffled" change the mask here; "inverted" ranks other scores, and "reinit" changes the
+            weights, so both leave it as it is.
+        mask: what the method chose.
+        scores: of units, for their shapes.
+        seed: of a generator of its own.
+
+    Raises:
+        CannotPrune: "shuffled" for an n:m mask, whose pattern it would break ("random" keeps it).
+
+    Source: Frankle et al. 2021, "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?",
+    arXiv:2009.08576, section 5; Su et al. 2020, "Sanity-Checking Pruning Methods", arXiv:2009.11094.
+    """
+    if control == "random":
+        generator = torch.Generator().manual_seed(seed)
+        drawn = {name: torch.rand(scores[name].shape, generator=generator) for name in mask.kept}
+        return select(drawn, granularity=mask.granularity, pattern=mask.pattern, block=mask.block, like=mask)
+    if control == "shuffled":
+        if mask.granularity == "n:m":
+            raise CannotPrune('an n:m mask that is shuffled is none any more: ask for control="random"')
+        rng = np.random.default_rng(seed)
+        kept = {
+            name: torch.from_numpy(rng.permutation(kept.numpy().reshape(-1)).reshape(kept.shape))
+            for name, kept in mask.kept.items()
+        }
+        return Mask(kept=kept, granularity=mask.granularity, pattern=mask.pattern, block=mask.block)
+    return mask
+
+
+def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:
+    """A copy of the network with fresh weights, drawn by each module's own `reset_parameters`.
+
+    Args:
+        model: not changed.
+        seed: of the new weights; the global generators are not touched.
+
+    Raises:
+        CannotPrune: a module with parameters of its own that does not know how to draw them.
+    """
+    fresh = copy.deepcopy(model)
+    with seeded(seed):
+        for name, module in fresh.named_modules():
+            if not any(True for _ in module.parameters(recurse=False)):
+                continue
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if reset is None:
+                raise CannotPrune(
+                    f"module {name!r} ({type(module).__name__}) has no reset_parameters, so it cannot be initialised "
+                    "anew: build a fresh network and give its mask to it"
+                )
+            reset()
+    return fresh

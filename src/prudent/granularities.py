@@ -1,0 +1,224 @@
+"""What a unit is: from scores of weights to scores of units, and from a mask of units to elements of parameters."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from prudent.attention import Attention, attentions
+from prudent.errors import BadInput, CannotPrune
+from prudent.masks import Granularity, Mask, check_shape_of_unit
+from prudent.network import Reweighted, Scores, prunable
+from prudent.scopes import Scope, check_choice, weight_name
+from prudent.surgery.chain import links
+
+Reduction = Literal["sum", "mean", "max", "l2"]
+
+REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
+    "sum": lambda parts: parts.sum(dim=1),
+    "mean": lambda parts: parts.mean(dim=1),
+    "max": lambda parts: parts.amax(dim=1),
+    "l2": lambda parts: torch.linalg.vector_norm(parts, dim=1),
+}
+"""Scores of the parts (units, parts) -> scores of the units (units,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """What is removed as one piece.
+
+    Args:
+        granularity, pattern, block: as in `Mask`.
+        reduction: how the scores of a unit's weights become its own: "sum" (of magnitudes: the L1 norm), "mean", "max",
+            or "l2" (the root of the sum of squares).
+        layers: names of the layers that are pruned; None for all that can be.
+
+    Raises:
+        UnknownName: no such granularity or reduction.
+        BadInput: a pattern or block that is missing, out of range, or not asked for.
+    """
+
+    granularity: Granularity = "weight"
+    pattern: tuple[int, int] | None = None
+    block: tuple[int, int] | None = None
+    reduction: Reduction = "sum"
+    layers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("granularity", self.granularity, Granularity)
+        check_choice("reduction", self.reduction, Reduction)
+        check_shape_of_unit(self.granularity, self.pattern, self.block)
+
+
+def unit_scores(model: nn.Module, scores: Scores, units: Units, *, scope: Scope = "global") -> Scores:
+    """Scores of units, under the names and in the shapes of a mask of that granularity.
+
+    Under global scope the scores of units that are sums over weights are divided by their layer's mean, since they grow
+    with the number of weights in a unit; scores that judge whole channels are taken as they are.
+
+    Args:
+        model: the network that the scores are of. Not changed.
+        scores: of weights (the weight's shape), or of channels (channels,).
+        units: what a unit is, and in which layers.
+        scope: whether layers will be compared.
+
+    Raises:
+        CannotPrune: a granularity that a layer, or the network, cannot have.
+        BadInput: scores of channels where those of weights are needed, or none for a layer.
+        UnknownName: a layer, reduction or granularity that is not there.
+    """
+    if units.granularity != "channel" and any(score.ndim < 2 for score in scores.values()):
+        raise BadInput('this score judges whole channels, not single weights: ask for granularity="channel"')
+    found = dict(scores)
+    if units.granularity == "channel":
+        found = _of_channels(model, scores, units.reduction)
+    if units.granularity == "head":
+        found = _of_heads(model, scores, units.reduction)
+    found = _chosen(found, units.layers)
+    if units.granularity == "block":
+        found = {name: _of_blocks(name, score, units) for name, score in found.items()}
+    if units.granularity == "n:m":
+        _check_pattern(found, units.pattern)
+    if scope == "global" and units.granularity in ("block", "channel", "head"):
+        found = {name: _comparable(score) if scores[name].ndim > 1 else score for name, score in found.items()}
+    return Reweighted(found, scores.weights) if isinstance(scores, Reweighted) else found
+
+
+def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..."]]:
+    """Parameter name -> bool tensor of its shape, True where the mask demands zero.
+
+    A removed channel is silent: its weights, its bias, and scale and shift of the batch normalisation after it. A
+    removed head loses its rows of query, key and value, and the columns that read it.
+
+    Raises:
+        BadInput: the mask does not fit the network.
+        CannotPrune: the network cannot have this granularity.
+    """
+    if mask.granularity == "channel":
+        return _silent_channels(model, mask)
+    if mask.granularity == "head":
+        return _silent_heads(model, mask)
+    weights = prunable(model)
+    removed: dict[str, Tensor] = {}
+    for name, kept in mask.kept.items():
+        if name not in weights:
+            raise BadInput(f"the mask does not fit: the network has no prunable weight {name!r}")
+        weight = weights[name]
+        whole = kept if mask.block is None else _spread(kept, mask.block, weight.shape)
+        if whole is None or whole.shape != weight.shape:
+            raise BadInput(
+                f"the mask does not fit: {name!r} has shape {tuple(weight.shape)}, the mask {tuple(kept.shape)}"
+            )
+        removed[name] = ~whole.to(weight.device)
+    return removed
+
+
+def zero(model: nn.Module, removed: Mapping[str, Bool[Tensor, "..."]]) -> None:
+    """Set the elements named by `removed_elements` to zero, in place."""
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, gone in removed.items():
+            own[name].masked_fill_(gone, 0.0)
+
+
+def _chosen(found: dict[str, Tensor], layers: tuple[str, ...] | None) -> dict[str, Tensor]:
+    if layers is None:
+        return found
+    if not layers:
+        raise BadInput("layers=() leaves nothing to prune: name at least one, or leave it out for all")
+    wanted = {weight_name(layer, found) for layer in layers}
+    return {name: score for name, score in found.items() if name in wanted}
+
+
+def _comparable(score: Tensor) -> Tensor:
+    return score / score.abs().mean().clamp_min(1e-30)
+
+
+def _of_channels(model: nn.Module, scores: Scores, reduction: Reduction) -> dict[str, Tensor]:
+    names = [link.weight for link in links(model)]
+    missing = [name for name in names if name not in scores]
+    if missing:
+        raise BadInput(f"there is no score for {missing[0]!r}, whose channels can be removed")
+    reduce = REDUCTIONS[reduction]
+    return {n: reduce(scores[n].flatten(1)) if scores[n].ndim > 1 else scores[n] for n in names}
+
+
+def _of_heads(model: nn.Module, scores: Scores, reduction: Reduction) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for attention in attentions(model):
+        heads, size = attention.heads, attention.size
+        parts = [
+            scores[name][offset : offset + heads * size].reshape(heads, -1)
+            for name, offset in attention.makers
+            if name in scores
+        ]
+        read = scores[attention.weight]
+        parts.append(read.reshape(len(read), heads, size).transpose(0, 1).reshape(heads, -1))
+        found[attention.weight] = REDUCTIONS[reduction](torch.cat(parts, dim=1))
+    return found
+
+
+def _of_blocks(name: str, score: Tensor, units: Units) -> Tensor:
+    rows, columns = score.shape[0], math.prod(score.shape[1:])
+    r, c = units.block or (1, 1)
+    if rows % r or columns % c:
+        raise CannotPrune(
+            f"layer {name.removesuffix('.weight')!r} is a matrix of {rows} x {columns}, which {r} x {c} blocks do not "
+            "tile: choose other blocks, or name the layers to prune (layers=...)"
+        )
+    tiles = score.reshape(rows // r, r, columns // c, c).transpose(1, 2)  # (rows of blocks, columns of blocks, r, c)
+    return REDUCTIONS[units.reduction](tiles.reshape(-1, r * c)).reshape(rows // r, columns // c)
+
+
+def _check_pattern(scores: Mapping[str, Tensor], pattern: tuple[int, int] | None) -> None:
+    for name, score in scores.items():
+        if pattern is not None and score.shape[1] % pattern[1]:
+            raise CannotPrune(
+                f"layer {name.removesuffix('.weight')!r} has {score.shape[1]} inputs, no multiple of {pattern[1]}: it "
+                f"cannot be {pattern[0]}:{pattern[1]} sparse; name the layers to prune (layers=...)"
+            )
+
+
+def _spread(kept: Tensor, block: tuple[int, int], shape: torch.Size) -> Tensor | None:
+    """A mask of blocks as a mask of weights; None if the blocks do not cover the weight."""
+    whole = kept.repeat_interleave(block[0], dim=0).repeat_interleave(block[1], dim=1)
+    return whole.reshape(shape) if whole.shape == (shape[0], math.prod(shape[1:])) else None
+
+
+def _silent_channels(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
+    own = dict(model.named_parameters())
+    removed: dict[str, Tensor] = {}
+    chain = {link.weight: link for link in links(model)}
+    for name, kept in mask.kept.items():
+        if name not in chain or kept.shape != (chain[name].channels,):
+            known = f"has {chain[name].channels} channels" if name in chain else "has no channels that can be removed"
+            raise BadInput(f"the mask does not fit: layer {name.removesuffix('.weight')!r} {known}")
+        for owner in (chain[name].layer, *chain[name].norms):
+            for parameter in (f"{owner}.weight", f"{owner}.bias"):
+                if parameter in own:
+                    shape = [-1] + [1] * (own[parameter].ndim - 1)
+                    gone = ~kept.to(own[parameter].device)
+                    removed[parameter] = gone.view(shape).expand_as(own[parameter])
+    return removed
+
+
+def _silent_heads(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
+    own = dict(model.named_parameters())
+    known: dict[str, Attention] = {attention.weight: attention for attention in attentions(model)}
+    removed: dict[str, Tensor] = {}
+    for name, kept in mask.kept.items():
+        if name not in known or kept.shape != (known[name].heads,):
+            raise BadInput(f"the mask does not fit: {name!r} does not read {len(kept)} heads in this network")
+        attention = known[name]
+        gone = (~kept).repeat_interleave(attention.size).to(own[name].device)
+        removed[name] = gone.expand_as(own[name])
+        for parameter, offset in attention.makers:
+            whole = removed.get(parameter, torch.zeros_like(own[parameter], dtype=torch.bool)).clone()
+            rows = whole[offset : offset + len(gone)]
+            rows |= gone.view(-1, *[1] * (rows.ndim - 1))
+            removed[parameter] = whole
+    return removed
