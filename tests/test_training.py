@@ -117,8 +117,11 @@ def test_every_example_is_seen_once_an_epoch_with_its_label():
 
 def test_a_data_loader_will_do():
     inputs, labels = images(40)
-    loader = DataLoader(TensorDataset(inputs, labels), batch_size=10)
-    trained = train(chain(), loader, epochs=1, lr=0.01)
+    loader = DataLoader(TensorDataset(inputs, labels), batch_size=10, shuffle=True)
+    model = chain()
+    state = torch.get_rng_state()
+    trained = train(model, loader, epochs=1, lr=0.01)
+    assert torch.equal(state, torch.get_rng_state()), "a DataLoader draws random numbers; they must not be the caller's"
     assert fingerprint(trained) != fingerprint(chain())
 
 

@@ -1,9 +1,11 @@
-"""One training loop, with or without a mask."""
+"""One training loop, with or without a mask, to its last epoch or to the best one on the validation split."""
 
 import copy
+import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from prudent.assessment import check_labels, loss_and_error
 from prudent.batches import Batch, Batches, check_purpose, check_repeatable
 from prudent.errors import BadInput
 from prudent.granularities import removed_elements, zero
@@ -30,11 +33,18 @@ class Epoch:
         index: from 0.
         loss: mean cross-entropy over the epoch's examples as they were trained on, nats.
         error: share of them decided wrongly, in [0, 1].
+        validation_loss: mean cross-entropy over the validation examples after the epoch, in evaluation mode, nats;
+            None without validation.
+        validation_error: share of those decided wrongly, in [0, 1]; None without validation.
+        seconds: wall-clock time of the pass over the training examples, validation not counted. Not compared.
     """
 
     index: int
     loss: float
     error: float
+    validation_loss: float | None = None
+    validation_error: float | None = None
+    seconds: float = field(default=0.0, compare=False)
 
 
 def train(
@@ -44,6 +54,8 @@ def train(
     epochs: int,
     lr: float,
     mask: Mask | None = None,
+    validation: Iterable[Batch] | None = None,
+    patience: int | None = None,
     optimizer: Optimizer = "adam",
     momentum: float = 0.9,
     weight_decay: float = 0.0,
@@ -58,6 +70,9 @@ def train(
     With a mask, what it removes is zero after every step, exactly, whatever momentum the optimiser holds. Zeroing
     happens after the step, so forward and backward passes cost what they cost without a mask.
 
+    With validation, the network of the epoch with the lowest validation loss comes back (of equal ones the first), bit
+    by bit, and not that of the last epoch. Looking at the validation examples changes nothing of the training.
+
     Args:
         model: maps inputs (batch, ...) to logits (batch, classes). Not changed.
         batches: inputs and labels of the train split, readable more than once. Batches are shuffled anew each epoch by
@@ -65,23 +80,28 @@ def train(
         epochs: passes over the batches, >= 0.
         lr: learning rate (peak rate for "one_cycle"), > 0.
         mask: what is removed stays zero.
+        validation: inputs and labels of the validation split, read once after each epoch.
+        patience: stop after so many epochs in a row without a new lowest validation loss, >= 1; None trains all epochs.
         optimizer: "adam" or "sgd" (Nesterov).
         momentum: of "sgd", in [0, 1).
         weight_decay: decoupled for "adam" (AdamW), L2 for "sgd".
         schedule: "constant", "cosine" (to 0), or "one_cycle" (up over 30 % of the steps, then down to almost 0).
         seed: of shuffling and dropout; the global generators are not touched.
         accelerator, precision: as in lightning-fabric.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch. `best_epoch` tells from what it got which epoch was kept.
 
     Returns: the trained copy, on the device and in the mode of `model`.
 
     Raises:
-        BadInput: no batches, batches without labels, labels outside the classes, epochs < 0, lr <= 0, a mask that
-            does not fit, a loss that is no longer finite.
-        SplitMisuse: batches of another split.
+        BadInput: no batches, batches without labels, labels outside the classes, epochs < 0, lr <= 0, patience < 1 or
+            without validation, a mask that does not fit, a loss that is no longer finite.
+        SplitMisuse: batches or validation of another split.
         UnknownName: no such optimizer or schedule.
+
+    Source: Prechelt 1998, "Early Stopping - But When?" (arXiv: none), for patience.
     """
     _check(batches, epochs, lr, optimizer, schedule)
+    _check_validation(validation, patience)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     trained = copy.deepcopy(model)
     device = next(trained.parameters()).device
@@ -94,20 +114,39 @@ def train(
     method = _optimizer(trained, optimizer, lr, momentum, weight_decay)
     wrapped, method = fabric.setup(trained, method)
     removed = {name: gone.to(fabric.device) for name, gone in removed.items()}
-    steps = epochs * sum(1 for _ in batches)
+    with seeded(seed):
+        steps = epochs * sum(1 for _ in batches)
     if steps == 0:
         raise BadInput("there is nothing to train on: the batches are empty")
     rate = _schedule(method, schedule, lr, steps)
+    best: _Best | None = None
     with seeded(seed):
         for index in range(epochs):
             ordered = batches.shuffled(seed=seed, epoch=index) if isinstance(batches, Batches) else batches
             epoch = _one_epoch(fabric, wrapped, method, rate, trained, ordered, removed, index)
+            if validation is not None:
+                epoch, best = _look(epoch, best, wrapped, trained, validation)
             if on_epoch is not None:
                 on_epoch(epoch)
+            if best is not None and patience is not None and index - best.index >= patience:
+                break
+    if best is not None:
+        _put_back(trained, best)
     for module, training in zip(trained.modules(), modes, strict=True):
         module.training = training
     method.zero_grad(set_to_none=True)
     return trained.to(device)
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch whose network `train` returned: of the lowest validation loss, of equal ones the first.
+
+    Raises:
+        BadInput: no epochs, or epochs without validation.
+    """
+    if not history or any(epoch.validation_loss is None for epoch in history):
+        raise BadInput("the best epoch is the one of the lowest validation loss: train with validation=...")
+    return min(history, key=lambda epoch: math.inf if epoch.validation_loss is None else epoch.validation_loss)
 
 
 def _one_epoch(
@@ -122,14 +161,14 @@ def _one_epoch(
 ) -> Epoch:
     total = torch.zeros((), device=fabric.device)
     wrong = torch.zeros((), device=fabric.device)
-    seen = 0
+    seen, started = 0, time.perf_counter()
     for batch in batches:
         if not isinstance(batch, (tuple, list)):
             raise BadInput("training needs labels: batches of (inputs, labels)")
         inputs, labels = fabric.to_device(batch[0]), fabric.to_device(batch[1])
         method.zero_grad(set_to_none=True)
         logits = wrapped(inputs)
-        _check_labels(labels, logits)
+        check_labels(labels, logits)
         loss = cross_entropy(logits, labels)
         fabric.backward(loss)
         method.step()
@@ -142,7 +181,41 @@ def _one_epoch(
     mean = float(total) / max(seen, 1)
     if not math.isfinite(mean):
         raise BadInput(f"the loss is {mean} in epoch {index}: lower the learning rate, or look for NaN in the inputs")
-    return Epoch(index=index, loss=mean, error=float(wrong) / max(seen, 1))
+    # float(wrong) and the mean have waited for the device, so the time is that of finished work
+    error, seconds = float(wrong) / max(seen, 1), time.perf_counter() - started
+    return Epoch(index=index, loss=mean, error=error, seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Best:
+    index: int
+    loss: float
+    state: dict[str, Tensor]
+
+
+def _look(
+    epoch: Epoch, best: _Best | None, wrapped: nn.Module, trained: nn.Module, validation: Iterable[Batch]
+) -> tuple[Epoch, _Best]:
+    # seeded: a DataLoader draws from the global generator, and the training after it must not feel that
+    with seeded(0):
+        loss, error = loss_and_error(wrapped, validation)
+    if not math.isfinite(loss):
+        raise BadInput(f"the validation loss is {loss} after epoch {epoch.index}: lower the learning rate")
+    epoch = dataclasses.replace(epoch, validation_loss=loss, validation_error=error)
+    if best is not None and not loss < best.loss:
+        return epoch, best
+    return epoch, _Best(index=epoch.index, loss=loss, state={k: v.clone() for k, v in _tensors(trained)})
+
+
+def _put_back(trained: nn.Module, best: _Best) -> None:
+    with torch.no_grad():
+        for name, value in _tensors(trained):
+            value.copy_(best.state[name])
+
+
+def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    # not the state dict, which leaves out buffers that are not saved
+    return [(k, v.detach()) for k, v in (*model.named_parameters(), *model.named_buffers())]
 
 
 def _optimizer(
@@ -172,14 +245,21 @@ def _check(batches: Iterable[Batch], epochs: int, lr: float, optimizer: str, sch
         raise BadInput(f"epochs count passes over the examples, 0 or more; got {epochs}")
     if not lr > 0:
         raise BadInput(f"the learning rate is positive; got {lr}")
-    check_repeatable(batches)
     check_purpose(batches, purpose="training", allowed=("train",))
+    with seeded(0):  # merely asking a DataLoader for its iterator draws a random number
+        check_repeatable(batches)
 
 
-def _check_labels(labels: Tensor, logits: Tensor) -> None:
-    # on a GPU the comparison would stall every step, and there cross_entropy refuses by itself
-    if labels.device.type == "cpu" and (int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]):
-        raise BadInput(
-            f"labels lie in 0 .. {logits.shape[1] - 1} for {logits.shape[1]} logits; "
-            f"got {int(labels.min())} .. {int(labels.max())}"
-        )
+def _check_validation(validation: Iterable[Batch] | None, patience: int | None) -> None:
+    if patience is not None and patience < 1:
+        raise BadInput(f"patience counts epochs without a lower validation loss, 1 or more; got {patience}")
+    if validation is None:
+        if patience is not None:
+            raise BadInput(f"patience={patience} watches the validation loss: pass validation=...")
+        return
+    check_purpose(validation, purpose="choosing the epoch", allowed=("validation",))
+    with seeded(0):
+        check_repeatable(validation)
+        first = next(iter(validation), None)
+    if not isinstance(first, (tuple, list)):
+        raise BadInput("validation needs examples with labels: batches of (inputs, labels)")
