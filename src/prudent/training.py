@@ -20,6 +20,7 @@ from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import seeded
 from prudent.scopes import check_choice
+from prudent.upkeep import Revise, Upkeep
 
 Optimizer = Literal["adam", "sgd"]
 LearningRate = Literal["constant", "cosine", "one_cycle"]
@@ -64,6 +65,7 @@ def train(
     accelerator: str = "auto",
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true",
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Revise | None = None,
 ) -> nn.Module:
     """Train a copy of `model` with cross-entropy.
 
@@ -89,6 +91,8 @@ def train(
         seed: of shuffling and dropout; the global generators are not touched.
         accelerator, precision: as in lightning-fabric.
         on_epoch: called after each epoch. `best_epoch` tells from what it got which epoch was kept.
+        on_step: called after each step; may change the mask (see prudent.schedules). Weights that come back start at
+            zero, without momentum. With validation, only epochs after the last change can be the best.
 
     Returns: the trained copy, on the device and in the mode of `model`.
 
@@ -113,17 +117,19 @@ def train(
     trained.train()
     method = _optimizer(trained, optimizer, lr, momentum, weight_decay)
     wrapped, method = fabric.setup(trained, method)
-    removed = {name: gone.to(fabric.device) for name, gone in removed.items()}
     with seeded(seed):
         steps = epochs * sum(1 for _ in batches)
     if steps == 0:
         raise BadInput("there is nothing to train on: the batches are empty")
     rate = _schedule(method, schedule, lr, steps)
+    upkeep = Upkeep(trained, method, on_step, steps, mask, {k: v.to(fabric.device) for k, v in removed.items()})
     best: _Best | None = None
     with seeded(seed):
         for index in range(epochs):
             ordered = batches.shuffled(seed=seed, epoch=index) if isinstance(batches, Batches) else batches
-            epoch = _one_epoch(fabric, wrapped, method, rate, trained, ordered, removed, index)
+            epoch = _one_epoch(fabric, wrapped, method, rate, ordered, upkeep, index)
+            if upkeep.changed():
+                best = None  # what was best had another mask
             if validation is not None:
                 epoch, best = _look(epoch, best, wrapped, trained, validation)
             if on_epoch is not None:
@@ -154,9 +160,8 @@ def _one_epoch(
     wrapped: nn.Module,
     method: torch.optim.Optimizer,
     rate: torch.optim.lr_scheduler.LRScheduler,
-    trained: nn.Module,
     batches: Iterable[Batch],
-    removed: dict[str, Tensor],
+    upkeep: Upkeep,
     index: int,
 ) -> Epoch:
     total = torch.zeros((), device=fabric.device)
@@ -173,7 +178,7 @@ def _one_epoch(
         fabric.backward(loss)
         method.step()
         rate.step()
-        zero(trained, removed)
+        upkeep.after_step()
         with torch.no_grad():
             total += loss.detach() * len(labels)
             wrong += (logits.argmax(dim=1) != labels).sum()
