@@ -7,10 +7,11 @@ from torch import nn
 
 import prudent
 from prudent.errors import BadInput, CannotPrune, UnknownName
-from prudent.granularities import Units, removed_elements, unit_scores
+from prudent.granularities import removed_elements, unit_scores
 from prudent.masks import Mask, select
 from prudent.network import prunable
 from prudent.scores.magnitude import magnitude
+from prudent.units import Units
 from tests.conftest import chain
 
 

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prudent.errors import BadInput, UnknownName
-from prudent.granularities import Units, removed_elements, unit_scores, zero
+from prudent.granularities import removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
 from prudent.network import prunable
 from prudent.scopes import count
 from prudent.scores.magnitude import magnitude
 from prudent.scores.random import random
+from prudent.units import Units
 from tests.conftest import chain
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from prudent.errors import BadInput, PrudentError
-from prudent.settings import Settings, embedded, parse, read
+from prudent.parsing import embedded, parse, read
+from prudent.settings import Settings
 
 SMALL = """
 name = "small"

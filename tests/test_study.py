@@ -19,8 +19,8 @@ from prudent.certificates import verify
 from prudent.masks import select
 from prudent.network import fingerprint, macs
 from prudent.networks import load
+from prudent.parsing import read
 from prudent.scores.random import random
-from prudent.settings import read
 from prudent.sources import load_data
 from prudent.studies import study
 

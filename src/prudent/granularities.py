@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool
@@ -11,12 +9,11 @@ from torch import Tensor, nn
 
 from prudent.attention import Attention, attentions
 from prudent.errors import BadInput, CannotPrune
-from prudent.masks import Granularity, Mask, check_shape_of_unit
+from prudent.masks import Mask
 from prudent.network import Reweighted, Scores, prunable
-from prudent.scopes import Scope, check_choice, weight_name
+from prudent.scopes import Scope, weight_name
 from prudent.surgery.chain import links
-
-Reduction = Literal["sum", "mean", "max", "l2"]
+from prudent.units import Reduction, Units
 
 REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
     "sum": lambda parts: parts.sum(dim=1),
@@ -25,33 +22,6 @@ REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
     "l2": lambda parts: torch.linalg.vector_norm(parts, dim=1),
 }
 """Scores of the parts (units, parts) -> scores of the units (units,)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Units:
-    """What is removed as one piece.
-
-    Args:
-        granularity, pattern, block: as in `Mask`.
-        reduction: how the scores of a unit's weights become its own: "sum" (of magnitudes: the L1 norm), "mean", "max",
-            or "l2" (the root of the sum of squares).
-        layers: names of the layers that are pruned; None for all that can be.
-
-    Raises:
-        UnknownName: no such granularity or reduction.
-        BadInput: a pattern or block that is missing, out of range, or not asked for.
-    """
-
-    granularity: Granularity = "weight"
-    pattern: tuple[int, int] | None = None
-    block: tuple[int, int] | None = None
-    reduction: Reduction = "sum"
-    layers: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("granularity", self.granularity, Granularity)
-        check_choice("reduction", self.reduction, Reduction)
-        check_shape_of_unit(self.granularity, self.pattern, self.block)
 
 
 def unit_scores(model: nn.Module, scores: Scores, units: Units, *, scope: Scope = "global") -> Scores:

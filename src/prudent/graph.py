@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from prudent.keys import Cell, code_version
-from prudent.settings import Method, Settings
+from prudent.settings import DURING, Method, Settings
 from prudent.wording import percent
+
+READ = {
+    "score", "options", "granularity", "pattern", "block", "reduction", "layers", "scope", "minimum", "schedule",
+    "schedule_options", "rewind", "rewind_step", "control",
+}  # fmt: skip
+"""What a cell reads of a method's settings; its name and title it does not."""
 
 DENSE = ("", 0.0)
 """Address of the dense network: no method, nothing removed."""
@@ -91,6 +97,11 @@ class _Maker:
             "seed": self.seed,
         }
 
+    @property
+    def checkpoints(self) -> list[int]:
+        """Steps of the dense training to which a method rewinds."""
+        return sorted({method.rewind_step for method in self.study.methods if method.rewind == "step"})
+
     def modules(self, kind: str, *more: tuple[str, str]) -> str:
         """Hash of the code of a kind of cell and of the methods that it loads by name."""
         study = self.study
@@ -101,7 +112,7 @@ class _Maker:
     def dense(self) -> Cell:
         return Cell(
             kind="dense",
-            options=self.shared | {"training": self.study.training.model_dump()},
+            options=self.shared | {"training": self.study.training.model_dump(), "checkpoints": self.checkpoints},
             inputs={},
             data=(self.data.task,),
             code=self.modules("dense"),
@@ -114,13 +125,15 @@ class _Maker:
             inputs["parent"] = previous.key
         if like is not None:
             inputs["like"] = like.key
-        own = {k: getattr(method, k) for k in ("score", "granularity", "scope", "rewind")}
+        recipe = self.study.training if method.rewind == "learning_rate" else method.retraining
+        own = method.model_dump(include=READ)
+        schedules = [("schedules", method.schedule)] if method.schedule in DURING else []
         return Cell(
             kind="pruned",
-            options=self.shared | own | {"sparsity": sparsity, "training": method.retraining.model_dump()},
+            options=self.shared | own | {"sparsity": sparsity, "training": recipe.model_dump()},
             inputs=inputs,
             data=(self.data.task,),
-            code=self.modules("pruned", ("scores", method.score)),
+            code=self.modules("pruned", ("scores", method.score), ("scores", "random"), *schedules),
             label=f"seed {self.seed}, {method.name} {percent(sparsity)}",
         )
 

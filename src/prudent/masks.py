@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from torch import Tensor
 from prudent.errors import BadInput
 from prudent.network import Scores
 from prudent.scopes import Scope, check_choice, check_sparsity, count, groups
+from prudent.units import Granularity, check_shape_of_unit
 
-Granularity = Literal["weight", "n:m", "block", "channel", "head"]
 Array = np.ndarray
 NOT_FINITE = "importance scores must be finite; some are NaN or infinite"
 
@@ -132,22 +131,6 @@ def select(
             kept |= dict(zip(members, chosen, strict=True))
     tensors = {name: torch.from_numpy(kept[name]) for name in names}
     return Mask(kept=tensors, granularity=granularity, pattern=pattern, block=block)
-
-
-def check_shape_of_unit(granularity: str, pattern: tuple[int, int] | None, block: tuple[int, int] | None) -> None:
-    """Refuse a granularity without its numbers, or with those of another.
-
-    Raises:
-        BadInput: "n:m" without 0 < n < m, "block" without two sizes of at least 1, or numbers that are not asked for.
-    """
-    for word, name, numbers in (("n:m", "pattern", pattern), ("block", "block", block)):
-        if (numbers is not None) != (granularity == word):
-            need = "needs" if granularity == word else "takes no"
-            raise BadInput(f"granularity {granularity!r} {need} {name}=(., .); got {numbers}")
-    if pattern is not None and not (len(pattern) == 2 and 0 < pattern[0] < pattern[1]):
-        raise BadInput(f"an n:m pattern keeps n of each m weights, 0 < n < m; got {pattern}")
-    if block is not None and not (len(block) == 2 and min(block) >= 1):
-        raise BadInput(f"a block has rows and columns, at least 1 each; got {block}")
 
 
 def _array(score: Tensor) -> Array:

@@ -1,17 +1,21 @@
 """Refuse what cannot work before any work is done: data, architecture and settings tried together."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from prudent.building import build
+from prudent.catalogue import check_options
 from prudent.errors import BadInput
 from prudent.graph import Fingerprints
 from prudent.network import check_runs, prunable
 from prudent.prediction import predict
 from prudent.pruning import prune
-from prudent.settings import Settings
+from prudent.schedules import SCHEDULES
+from prudent.scores import SCORES
+from prudent.settings import Method, Settings
 from prudent.sources import load_data
 from prudent.splits import Data
 from prudent.surgery.shrinking import shrink
@@ -79,15 +83,39 @@ def _strangers(study: Settings, data: Data) -> Data | None:
 
 
 def _try_pruning(study: Settings, data: Data, model: nn.Module) -> None:
-    example = torch.from_numpy(data.train.inputs[:2])
     for method in study.methods:
-        tried = prune(
-            model,
-            sparsity=method.sparsities[-1],
-            score=method.score,
-            granularity=method.granularity,
-            scope=method.scope,
-            batches=data.train.batches(),
+        _try_method(method, data, copy.deepcopy(model))
+
+
+def _try_method(method: Method, data: Data, model: nn.Module) -> None:
+    few = [next(iter(data.train.batches(8)))]
+    example = torch.from_numpy(data.train.inputs[:8])
+    function = SCORES.find(method.score)
+    check_options(function, dict(method.options), noun=f"score {method.score!r}", given=("model", "batches"))
+    if method.schedule in SCHEDULES:
+        SCHEDULES.call(method.schedule, method.sparsities[-1], **method.schedule_options)
+    # scores that read data or train are tried by magnitude: what can be refused at once is the shape of things
+    needs = SCORES.constant(method.score, "NEEDS") if method.score in SCORES else ("data",)
+    unit = SCORES.constant(method.score, "UNIT") if method.score in SCORES else "weight"
+    cheap = not needs or method.score not in SCORES
+    if unit == "channel" and method.granularity != "channel":
+        raise BadInput(
+            f"method {method.name!r}: score {method.score!r} judges whole channels; got {method.granularity!r}"
         )
-        if method.granularity == "channel":
-            shrink(tried, example)
+    tried = prune(
+        model,
+        sparsity=None if method.pattern else method.sparsities[-1],
+        score=method.score if cheap else "magnitude",
+        options=method.options if cheap else {},
+        granularity=method.granularity,
+        pattern=method.pattern,
+        block=method.block,
+        reduction=method.reduction,
+        layers=method.layers,
+        scope=method.scope,
+        minimum=method.minimum,
+        batches=few if cheap else None,
+        example=example,
+    )
+    if method.granularity == "channel":
+        shrink(tried, example)

@@ -15,11 +15,12 @@ from prudent.budgets import fit, macs_left, parameters_left
 from prudent.catalogue import check_options
 from prudent.controls import Control, controlled, reinitialised
 from prudent.errors import BadInput
-from prudent.granularities import Reduction, Units, removed_elements, unit_scores, zero
-from prudent.masks import Granularity, Mask, select
+from prudent.granularities import removed_elements, unit_scores, zero
+from prudent.masks import Mask, select
 from prudent.network import Reweighted, Scores, check_runs, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores import SCORES
+from prudent.units import Granularity, Reduction, Units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,11 @@ from prudent.settings import Method, Settings
 from prudent.store import Store
 from prudent.types import Certificate, Metric, Predictions
 
+KEPT = (
+    "fingerprint", "parameters", "bytes", "macs", "macs_needed", "history", "best_epoch", "train_loss", "train_error",
+)  # fmt: skip
+"""What the results repeat of a network's record."""
+
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -104,7 +109,7 @@ def _network(finished: Finished, seed: int, method: str, sparsity: float) -> dic
         "requested": sparsity,
         "sparsity": values.get("sparsity", 0.0),
         "folder": network_folder(seed, method, sparsity),
-        **{k: values[k] for k in ("fingerprint", "parameters", "bytes", "macs", "macs_needed", "history")},
+        **{k: values[k] for k in KEPT},
         "layers": values.get("layers", {}),
         "timing": {
             "training_seconds": made["seconds"],
@@ -115,6 +120,7 @@ def _network(finished: Finished, seed: int, method: str, sparsity: float) -> dic
 
 
 def _measured(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:
+    values = finished.records[finished.graph.networks[seed, method, sparsity].network.key]["values"]
     ask = partial(finished.predictions, seed, method, sparsity)
     dense = partial(finished.predictions, seed, *DENSE)
     bins = finished.study.evaluation.bins
@@ -122,14 +128,17 @@ def _measured(finished: Finished, seed: int, method: str, sparsity: float) -> di
     if test is None:
         raise AssertionError("every network is asked for its answers on the test split")
     diagram = reliability(test, bins=bins)
+    metrics = evaluate(test, dense=dense("test"), ood=ood, bins=bins)
     found: dict[str, Any] = {
-        "metrics": _plain(evaluate(test, dense=dense("test"), ood=ood, bins=bins)),
+        "metrics": _plain(metrics),
         "reliability": {
             "counts": diagram.counts.tolist(),
             "right": diagram.right.tolist(),
             "confidence": diagram.confidence.tolist(),
         },
         "worst_class": worst_class_error(test)[0],
+        # how much worse on examples that it was not trained on
+        "train_test_gap": metrics["error"].value - values["train_error"],
     }
     if ood is not None:
         found["ood_decisions"] = np.bincount(ood.decisions, minlength=ood.classes).tolist()

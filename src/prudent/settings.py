@@ -1,30 +1,28 @@
-"""A study file: every option of a study with its default and its range, in one place.
+"""Every option of a study with its default and its range, in one place. Nothing is run here."""
 
-TOML in, a frozen and complete `Settings` out, or one line that says what is wrong. Nothing is run here.
-"""
-
-import difflib
 import hashlib
-import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prudent.bounds import BOUNDS
 from prudent.data import DATA
-from prudent.errors import BadInput, UnknownName
-from prudent.files import read_file
+from prudent.errors import PrudentError, UnknownName
 from prudent.keys import canonical
 from prudent.models import MODELS
+from prudent.scopes import Scope
 from prudent.scores import SCORES
+from prudent.units import Granularity, Reduction, check_shape_of_unit
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
+Pair = Annotated[tuple[int, int], Field(strict=False)]  # TOML has lists only
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Options = dict[str, Any]
 Risk = Literal["disagreement", "error"]
+DURING = ("gradual", "set", "rigl")
+"""Schedules that prune while the network trains."""
 
 
 class _Table(BaseModel):
@@ -57,6 +55,11 @@ class Training(_Table):
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0, description="decoupled for adam, L2 for sgd")
     schedule: Literal["constant", "cosine", "one_cycle"] = Field("one_cycle", description="of the learning rate")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="stop after so many epochs without a lower validation loss and keep the best; none trains all",
+    )
 
 
 class Method(_Table):
@@ -65,16 +68,32 @@ class Method(_Table):
     name: Identifier = Field(description="its name in files and addresses")
     title: str = Field("", max_length=80, description="its name on the page; by default made from the settings")
     score: str = Field("magnitude", description="importance score: a name, or package.module:callable")
-    granularity: Literal["weight", "channel"] = Field("weight", description="single weights, or whole channels")
-    scope: Literal["global", "layer"] = Field("global", description="rank all units together, or layer by layer")
-    schedule: Literal["one_shot", "iterative"] = Field(
-        "one_shot", description="each sparsity from the dense network, or from the sparsity before it"
+    options: Options = Field({}, description="the score's own options")
+    granularity: Granularity = Field("weight", description="what is removed as one piece")
+    pattern: Pair | None = Field(None, description="of n:m: [n, m], n of each m weights are kept")
+    block: Pair | None = Field(None, description="of block: [rows, columns]")
+    reduction: Reduction = Field("sum", description="how scores of weights become those of blocks, channels, heads")
+    layers: list[str] | None = Field(None, min_length=1, description="names of the layers to prune; none for all")
+    scope: Scope = Field("global", description="rank all units together, layer by layer, row by row, or by sizes")
+    minimum: int = Field(0, ge=0, description="at least so many units stay in every layer, under scope global")
+    schedule: Literal["one_shot", "iterative", "gradual", "set", "rigl"] = Field(
+        "one_shot",
+        description="from the dense network, from the sparsity before, or (the last three) during the retraining",
     )
-    rewind: Literal["none", "init", "reinit"] = Field(
-        "none", description="survivors keep their weights, return to their initial ones, or are drawn anew"
+    schedule_options: Options = Field({}, description="of gradual, set and rigl")
+    rewind: Literal["none", "init", "step", "learning_rate", "reinit"] = Field(
+        "none",
+        description="survivors keep their weights, return to their initial ones or to those of an early step, keep "
+        "them and repeat [training] with its learning rates, or are drawn anew",
     )
+    rewind_step: int = Field(500, ge=1, description="of rewind step: how many steps of [training] are kept")
     control_of: str | None = Field(
         None, description="copy the number of removed units in each layer, at each sparsity, from this method"
+    )
+    control: Literal["random", "shuffled", "inverted", "reinit"] | None = Field(
+        None,
+        description="with control_of: other units at random, that method's mask shuffled in each layer, its scores "
+        "inverted, or its mask on fresh weights",
     )
     sparsities: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         min_length=1, description="removed fractions, in [0, 1), ascending"
@@ -86,8 +105,9 @@ class Method(_Table):
         """Title, or words made from the settings."""
         if self.title:
             return self.title
-        unit = {"weight": "Weights", "channel": "Channels"}[self.granularity]
-        return f"{unit} by {self.score.rpartition(':')[2]}"
+        unit = {"weight": "Weights", "channel": "Channels", "block": "Blocks", "head": "Heads", "n:m": "Weights"}
+        pattern = f" ({self.pattern[0]}:{self.pattern[1]})" if self.pattern else ""
+        return f"{unit[self.granularity]}{pattern} by {self.score.rpartition(':')[2]}"
 
 
 class Evaluation(_Table):
@@ -170,16 +190,12 @@ def _problems(study: Settings) -> Iterator[str]:
     if len(set(study.seeds)) < len(study.seeds):
         yield f"seeds must differ; got {study.seeds}"
     for method in study.methods:
-        s = method.sparsities
-        if any(a >= b for a, b in pairwise(s)):
-            yield f"sparsities of {method.name!r} must ascend, since certificates test the densest first; got {s}"
+        yield from _method_problems(method)
         if method.control_of is not None:
             if method.control_of not in names:
                 yield str(UnknownName.of("method", method.control_of, names))
             else:
                 yield from _control_problems(method, study.method(method.control_of))
-        if ":" not in method.score and method.score not in SCORES:
-            yield str(UnknownName.of("score", method.score, SCORES))
     for noun, name, known in (
         ("data set", study.data.name, DATA),
         ("data set", study.data.ood, DATA),
@@ -197,6 +213,29 @@ def _problems(study: Settings) -> Iterator[str]:
         yield f"the declared risk must be one of {study.certification.risks}; got {claim.risk!r}"
 
 
+def _method_problems(method: Method) -> Iterator[str]:
+    s = method.sparsities
+    if any(a >= b for a, b in pairwise(s)):
+        yield f"sparsities of {method.name!r} must ascend, since certificates test the densest first; got {s}"
+    if ":" not in method.score and method.score not in SCORES:
+        yield str(UnknownName.of("score", method.score, SCORES))
+    if method.control is not None and method.control_of is None:
+        yield f"method {method.name!r} is a control, so control_of must name the method that it checks"
+    try:
+        check_shape_of_unit(method.granularity, method.pattern, method.block)
+    except PrudentError as error:
+        yield f"method {method.name!r}: {error}"
+    if method.pattern is not None and s != [1 - method.pattern[0] / method.pattern[1]]:
+        n, m = method.pattern
+        yield f"method {method.name!r}: {n}:{m} removes {1 - n / m:g}, so sparsities is [{1 - n / m:g}]; got {s}"
+    if method.schedule in DURING and method.granularity != "weight":
+        yield f"method {method.name!r}: schedule {method.schedule!r} removes single weights; got {method.granularity!r}"
+    if method.schedule in DURING and method.retraining.epochs == 0:
+        yield f"method {method.name!r}: schedule {method.schedule!r} prunes during [retraining], which has no epochs"
+    if method.schedule_options and method.schedule not in DURING:
+        yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
+
+
 def _control_problems(control: Method, of: Method) -> Iterator[str]:
     if of.control_of is not None:
         yield f"{control.name!r} cannot be the control of {of.name!r}, which is a control itself"
@@ -204,73 +243,7 @@ def _control_problems(control: Method, of: Method) -> Iterator[str]:
         yield f"control {control.name!r} needs the sparsities of {of.name!r}: {of.sparsities}"
     if of.granularity != control.granularity:
         yield f"control {control.name!r} needs the granularity of {of.name!r}: {of.granularity!r}"
+    if (of.schedule in DURING or control.schedule in DURING) and control.control == "reinit":
+        yield f"control {control.name!r}: the mask of {of.name!r} changes while it trains; use random or shuffled"
     if control.schedule != "one_shot":
         yield f"control {control.name!r} copies each sparsity's counts: its schedule is 'one_shot'"
-
-
-def parse(text: str, *, source: str) -> Settings:
-    """Settings from TOML text, or one line that says what is wrong and where.
-
-    Args:
-        text: the file's content.
-        source: what to call it in messages.
-
-    Raises:
-        BadInput: TOML that cannot be read, an unknown key (with the nearest), a value out of range, an unknown name.
-    """
-    try:
-        given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{source} is no TOML: {error}") from error
-    try:
-        return Settings.model_validate(given)
-    except ValidationError as error:
-        raise BadInput(f"{source}: {_explain(error)}") from error
-
-
-def read(path: Path) -> Settings:
-    """Settings from a study file. Raises as `parse`, and PrudentError if there is no such file."""
-    try:
-        text = read_file(path).decode()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is no text: a study file is TOML in UTF-8") from error
-    return parse(text, source=str(path))
-
-
-def embedded() -> dict[str, Path]:
-    """The studies that come with prudent, by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "study_files").glob("*.toml"))}
-
-
-def _explain(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
-    # an unknown key first: a misspelt one is often the reason for the others
-    first = min(problems, key=lambda p: p["type"] != "extra_forbidden")
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        key, known = str(first["loc"][-1]), _keys_at(first["loc"][:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        return f"no key {where!r}; {guess}known here: {', '.join(known)}{more}"
-    if first["type"] == "missing":
-        return f"key {where!r} is missing{more}"
-    if first["type"] == "value_error":
-        return f"{first['ctx']['error']!s}{more}"
-    came = first["input"]
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; got {came!r}{more}"
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a table at this place of the file may have."""
-    table: type[BaseModel] = Settings
-    for part in location:
-        if isinstance(part, str):
-            table = _table_in(table.model_fields[part].annotation)
-    return sorted(table.model_fields)
-
-
-def _table_in(annotation: Any) -> type[BaseModel]:  # noqa: ANN401 (a type)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(t for a in get_args(annotation) for t in [_table_in(a)])

@@ -13,12 +13,12 @@ from prudent.errors import BadInput, DamagedStore
 from prudent.executors import EXECUTORS
 from prudent.files import write_whole
 from prudent.graph import build_graph
+from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
 from prudent.results import Finished, network_results, write_certificates
 from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, certificate_file, network_folder
 from prudent.scheduling import Progress, run_cells
-from prudent.settings import embedded, read
 from prudent.store import Store
 
 

@@ -6,13 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prudent.assessment import loss_and_error
+from prudent.budgets import macs_left
 from prudent.cells import Input
 from prudent.masks import Mask
 from prudent.network import macs_by_layer
 from prudent.networks import DESCRIPTION, NUMBERS, Architecture, Saved, pack, unpack
+from prudent.pruning import Pruned
 from prudent.sources import load_data
 from prudent.splits import Data
-from prudent.training import Epoch, train
+from prudent.training import Epoch, best_epoch, train
+from prudent.upkeep import Revise
 
 Options = Mapping[str, Any]
 
@@ -29,9 +33,18 @@ def architecture_of(options: Options, data: Data) -> Architecture:
 
 
 def trained(
-    model: nn.Module, data: Data, recipe: Options, *, seed: int, mask: Mask | None = None
+    model: nn.Module,
+    data: Data,
+    recipe: Options,
+    *,
+    seed: int,
+    mask: Mask | None = None,
+    on_step: Revise | None = None,
 ) -> tuple[nn.Module, list[Epoch]]:
-    """The network trained by a recipe of a study, and what each epoch came to."""
+    """The network trained by a recipe of a study, and what each epoch came to.
+
+    With patience, the validation split chooses the epoch that is kept.
+    """
     history: list[Epoch] = []
     result = train(
         model,
@@ -43,8 +56,11 @@ def trained(
         weight_decay=recipe["weight_decay"],
         schedule=recipe["schedule"],
         mask=mask,
+        validation=data.validation.batches() if recipe["patience"] is not None else None,
+        patience=recipe["patience"],
         seed=seed,
         on_epoch=history.append,
+        on_step=on_step,
     )
     return result, history
 
@@ -67,15 +83,12 @@ def module_of(network: Saved) -> nn.Module:
 def sizes(network: Saved, data: Data, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Bytes on disk, and multiply-accumulates of one example: executed, and with removed weights counted as no work."""
     layers = macs_by_layer(module_of(network), example_of(data, 1))
-    mask = network.mask if not isinstance(network, nn.Module) and network.mask.granularity == "weight" else None
-    needed = 0.0
-    for name, count in layers.items():
-        kept = mask.kept.get(f"{name}.weight") if mask is not None else None
-        needed += count if kept is None else count * int(kept.sum()) / kept.numel()
+    executed = sum(layers.values())
+    needed = macs_left(network.model, network.mask, example_of(data, 1)) if isinstance(network, Pruned) else executed
     return {
         "bytes": sum(len(content) for content in files.values()),
-        "macs": sum(layers.values()),
-        "macs_needed": round(needed),
+        "macs": executed,
+        "macs_needed": needed,
     }
 
 
@@ -84,6 +97,17 @@ def packed(network: Saved, architecture: Architecture) -> dict[str, bytes]:
     return pack(network, architecture=architecture)
 
 
-def as_values(history: list[Epoch]) -> list[list[float]]:
-    """Training history as JSON: [loss, error] for each epoch."""
-    return [[epoch.loss, epoch.error] for epoch in history]
+def training_values(model: nn.Module, data: Data, history: list[Epoch]) -> dict[str, Any]:
+    """How training went: its epochs ([loss, error] each), the one that was kept, and the final fit to the examples.
+
+    `train_loss` and `train_error` are those of the finished network in evaluation mode on the training examples, so
+    that the gap to the test split is one of examples and not of dropout.
+    """
+    loss, error = loss_and_error(model, data.train.batches(512))
+    early = bool(history) and history[0].validation_loss is not None
+    return {
+        "history": [[epoch.loss, epoch.error] for epoch in history],
+        "best_epoch": best_epoch(history).index if early else None,
+        "train_loss": loss,
+        "train_error": error,
+    }

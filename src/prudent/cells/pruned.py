@@ -4,76 +4,65 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from safetensors.torch import load as load_tensors
-from torch import nn
-
-from prudent.building import build
 from prudent.cells import Input, Made
+from prudent.cells._masking import everything, masked_network
 from prudent.cells._shared import (
     architecture_of,
-    as_values,
     data_of,
     example_of,
-    module_of,
-    network_of,
     packed,
     sizes,
     trained,
+    training_values,
 )
-from prudent.cells.dense import INITIAL
 from prudent.errors import BadInput
-from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import fingerprint, parameters
-from prudent.networks import Architecture, kept_parameters
-from prudent.pruning import Pruned, prune
-from prudent.surgery.cutting import expand
+from prudent.networks import kept_parameters
+from prudent.pruning import Pruned
+from prudent.schedules import SCHEDULES
+from prudent.scopes import count
+from prudent.splits import Data
 from prudent.surgery.shrinking import Shrunk, shrink
-
-FRESH = 10_007
-"""Added to the study's seed for a fresh initialisation: one that the dense network did not start from."""
+from prudent.training import Epoch
+from prudent.upkeep import Step
 
 
 def pruned(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     """One network at one sparsity.
 
     Scores are taken on `parent` (the previous sparsity, for iterative pruning) or on the dense network; then the
-    survivors keep their weights, return to their initial ones, or are drawn anew, and are trained. Channels are cut out
-    before training, so that the network that is trained is the smaller one.
+    survivors keep their weights, go back to earlier ones, or are drawn anew, and are trained. Channels are cut out
+    before training, so that the network that is trained is the smaller one. Under the schedules "gradual", "set" and
+    "rigl" the mask changes during that training.
 
     Args:
-        options: data, model, training, seed, sparsity, score, granularity, scope, rewind ("none", "init", "reinit").
-        inputs: dense; parent for iterative pruning; like, whose layer counts the control copies.
+        options: data, model, training, seed, sparsity, and of the method what prudent.settings.Method lists.
+        inputs: dense; parent for iterative pruning; like, whose mask a control copies.
 
     Returns: outputs network.json, network.safetensors; values fingerprint, sparsity, parameters, bytes, macs,
-    layers (units before and after), history, and for channels the proof's difference.
+    layers (units before and after), history, best_epoch, train_loss, train_error, and for channels the proof's
+    difference.
 
-    Source: Frankle, Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635, for rewinding.
+    Source: Frankle, Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635, for rewinding to the start;
+    Frankle et al. 2020, arXiv:1912.05671, to an early step; Renda et al. 2020, arXiv:2003.02389, of learning rates.
     """
     data = data_of(options)
     architecture = architecture_of(options, data)
-    scored, within = _source(inputs)
-    masked = prune(
-        scored,
-        sparsity=options["sparsity"],
-        score=options["score"],
-        granularity=options["granularity"],
-        scope=options["scope"],
-        batches=data.train.batches(),
-        within=within,
-        like=_mask_of(inputs["like"]) if "like" in inputs else None,
-        seed=options["seed"],
-    )
-    masked = replace(masked, model=_start(masked, architecture, options, inputs))
+    masked = masked_network(options, inputs, data, architecture)
     values: dict[str, Any] = {}
+    network: Pruned | Shrunk
     if masked.mask.granularity == "channel":
         small = shrink(masked, example_of(data))
         module, history = trained(small.model, data, options["training"], seed=options["seed"])
-        network: Pruned | Shrunk = replace(small, model=module)
+        network = replace(small, model=module)
         values["proof"] = small.proof.difference
+    elif options["schedule"] in SCHEDULES:
+        network, history = _trained_with_schedule(masked, data, options)
     else:
         module, history = trained(masked.model, data, options["training"], seed=options["seed"], mask=masked.mask)
         network = replace(masked, model=module)
+    module = network.model
     files = packed(network, architecture)
     values |= {
         "fingerprint": fingerprint(module),
@@ -83,41 +72,32 @@ def pruned(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
         "layers": {
             name.removesuffix(".weight"): [kept.numel(), int(kept.sum())] for name, kept in network.mask.kept.items()
         },
-        "history": as_values(history),
+        **training_values(module, data, history),
         **sizes(network, data, files),
     }
     return Made(outputs=files, values=values)
 
 
-def _source(inputs: Mapping[str, Input]) -> tuple[nn.Module, Mask | None]:
-    """The network whose weights are scored, of the original shape, and what it has lost already."""
-    dense = module_of(network_of(inputs["dense"]))
-    if "parent" not in inputs:
-        return dense, None
-    parent = network_of(inputs["parent"])
-    if isinstance(parent, nn.Module):
-        raise BadInput("the parent of an iterative step must be a pruned network; got a plain one")
-    if isinstance(parent, Shrunk):
-        return expand(parent.model, dense, parent.plan), parent.mask
-    return parent.model, parent.mask
+def _trained_with_schedule(masked: Pruned, data: Data, options: Mapping[str, Any]) -> tuple[Pruned, list[Epoch]]:
+    """The network trained while the schedule changes its mask."""
+    own = options["schedule_options"]
+    revise = SCHEDULES.call(options["schedule"], options["sparsity"], seed=options["seed"], **own)
+    mask = everything(masked.model) if options["schedule"] == "gradual" else masked.mask
+    last = [mask]
 
+    def follow(step: Step) -> Mask | None:
+        revised: Mask | None = revise(step)
+        if revised is not None:
+            last.append(revised)
+        return revised
 
-def _mask_of(made: Input) -> Mask:
-    network = network_of(made)
-    if isinstance(network, nn.Module):
-        raise BadInput("the network whose layer counts are copied must be a pruned one; got a plain one")
-    return network.mask
-
-
-def _start(
-    masked: Pruned, architecture: Architecture, options: Mapping[str, Any], inputs: Mapping[str, Input]
-) -> nn.Module:
-    """The masked network with the weights that training starts from."""
-    if options["rewind"] == "none":
-        return masked.model
-    shape, classes, own = architecture.shape, architecture.classes, dict(architecture.options)
-    start = build(architecture.name, shape, classes, seed=options["seed"] + FRESH, options=own)
-    if options["rewind"] == "init":
-        start.load_state_dict(load_tensors(inputs["dense"].read(INITIAL)))
-    zero(start, removed_elements(start, masked.mask))
-    return start
+    module, history = trained(
+        masked.model, data, options["training"], seed=options["seed"], mask=mask, on_step=follow
+    )  # fmt: skip
+    wanted = count(options["sparsity"], mask.total)
+    if last[-1].total - last[-1].remaining != wanted:
+        raise BadInput(
+            f"schedule {options['schedule']!r} came to {last[-1].sparsity:.4g} of {options['sparsity']:g} sparsity "
+            "before training ended: train longer, or let it end earlier"
+        )
+    return replace(masked, model=module, mask=last[-1]), history

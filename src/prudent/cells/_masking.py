@@ -1,0 +1,115 @@
+"""From the settings of a method to the masked network that training starts from."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from prudent.building import build
+from prudent.cells import Input
+from prudent.cells._shared import example_of, module_of, network_of
+from prudent.cells.dense import INITIAL, checkpoint
+from prudent.controls import controlled
+from prudent.errors import BadInput
+from prudent.granularities import removed_elements, zero
+from prudent.masks import Mask
+from prudent.network import prunable
+from prudent.networks import Architecture
+from prudent.pruning import Pruned, prune
+from prudent.splits import Data
+from prudent.surgery.cutting import expand
+from prudent.surgery.shrinking import Shrunk
+
+Options = Mapping[str, Any]
+Inputs = Mapping[str, Input]
+
+FRESH = 10_007
+"""Added to the study's seed for a fresh initialisation: one that the dense network did not start from."""
+
+
+def masked_network(options: Options, inputs: Inputs, data: Data, architecture: Architecture) -> Pruned:
+    """The masked network of one method at one sparsity, with the weights that training starts from."""
+    masked = _chosen(options, inputs, data)
+    return replace(masked, model=_start(masked, architecture, options, inputs))
+
+
+def _chosen(options: Options, inputs: Inputs, data: Data) -> Pruned:
+    scored, within = _source(inputs)
+    like = _mask_of(inputs["like"]) if "like" in inputs else None
+    control = options["control"]
+    if like is not None and control in ("shuffled", "reinit"):
+        mask = controlled(control, like, {}, seed=options["seed"])
+        start = copy.deepcopy(scored)
+        zero(start, removed_elements(start, mask))
+        return Pruned(model=start, mask=mask, score=control, scope="like", requested=options["sparsity"])
+    return _pruned(scored, options, data, within=within, like=like)
+
+
+def _pruned(scored: nn.Module, options: Options, data: Data, *, within: Mask | None, like: Mask | None) -> Pruned:
+    during = options["schedule"] in ("set", "rigl")
+    random = during or options["control"] == "random"
+    return prune(
+        scored,
+        sparsity=None if options["pattern"] else options["sparsity"],
+        score="random" if random else options["score"],
+        options={} if random else options["options"],
+        granularity=options["granularity"],
+        pattern=options["pattern"] and tuple(options["pattern"]),
+        block=options["block"] and tuple(options["block"]),
+        reduction=options["reduction"],
+        layers=options["layers"],
+        scope=options["scope"],
+        minimum=options["minimum"],
+        control="inverted" if options["control"] == "inverted" else None,
+        batches=data.train.batches(),
+        example=example_of(data),
+        within=within,
+        like=like,
+        seed=options["seed"],
+    )
+
+
+def everything(model: nn.Module) -> Mask:
+    """The mask of single weights that removes nothing."""
+    return Mask(
+        kept={name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in prunable(model).items()},
+        granularity="weight",
+    )
+
+
+def _source(inputs: Inputs) -> tuple[nn.Module, Mask | None]:
+    """The network whose weights are scored, of the original shape, and what it has lost already."""
+    dense = module_of(network_of(inputs["dense"]))
+    if "parent" not in inputs:
+        return dense, None
+    parent = network_of(inputs["parent"])
+    if isinstance(parent, nn.Module):
+        raise BadInput("the parent of an iterative step must be a pruned network; got a plain one")
+    if isinstance(parent, Shrunk):
+        return expand(parent.model, dense, parent.plan), parent.mask
+    return parent.model, parent.mask
+
+
+def _mask_of(made: Input) -> Mask:
+    network = network_of(made)
+    if isinstance(network, nn.Module):
+        raise BadInput("the network whose layer counts are copied must be a pruned one; got a plain one")
+    return network.mask
+
+
+def _start(masked: Pruned, architecture: Architecture, options: Options, inputs: Inputs) -> nn.Module:
+    """The masked network with the weights that training starts from."""
+    rewind = "reinit" if options["control"] == "reinit" else options["rewind"]
+    if rewind in ("none", "learning_rate"):
+        return masked.model
+    shape, classes, own = architecture.shape, architecture.classes, dict(architecture.options)
+    start = build(architecture.name, shape, classes, seed=options["seed"] + FRESH, options=own)
+    if rewind in ("init", "step"):
+        kept = INITIAL if rewind == "init" else checkpoint(options["rewind_step"])
+        start.load_state_dict(load_tensors(inputs["dense"].read(kept)))
+    zero(start, removed_elements(start, masked.mask))
+    return start

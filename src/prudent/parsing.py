@@ -1,0 +1,80 @@
+"""A study file: TOML in, complete `Settings` out, or one line that says what is wrong and where."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from prudent.errors import BadInput
+from prudent.files import read_file
+from prudent.settings import Settings
+
+
+def parse(text: str, *, source: str) -> Settings:
+    """Settings from TOML text, or one line that says what is wrong and where.
+
+    Args:
+        text: the file's content.
+        source: what to call it in messages.
+
+    Raises:
+        BadInput: TOML that cannot be read, an unknown key (with the nearest), a value out of range, an unknown name.
+    """
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{source} is no TOML: {error}") from error
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise BadInput(f"{source}: {_explain(error)}") from error
+
+
+def read(path: Path) -> Settings:
+    """Settings from a study file. Raises as `parse`, and PrudentError if there is no such file."""
+    try:
+        text = read_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is no text: a study file is TOML in UTF-8") from error
+    return parse(text, source=str(path))
+
+
+def embedded() -> dict[str, Path]:
+    """The studies that come with prudent, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "study_files").glob("*.toml"))}
+
+
+def _explain(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    # an unknown key first: a misspelt one is often the reason for the others
+    first = min(problems, key=lambda p: p["type"] != "extra_forbidden")
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        key, known = str(first["loc"][-1]), _keys_at(first["loc"][:-1])
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        return f"no key {where!r}; {guess}known here: {', '.join(known)}{more}"
+    if first["type"] == "missing":
+        return f"key {where!r} is missing{more}"
+    if first["type"] == "value_error":
+        return f"{first['ctx']['error']!s}{more}"
+    came = first["input"]
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; got {came!r}{more}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that a table at this place of the file may have."""
+    table: type[BaseModel] = Settings
+    for part in location:
+        if isinstance(part, str):
+            table = _table_in(table.model_fields[part].annotation)
+    return sorted(table.model_fields)
+
+
+def _table_in(annotation: Any) -> type[BaseModel]:  # noqa: ANN401 (a type)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(t for a in get_args(annotation) for t in [_table_in(a)])
