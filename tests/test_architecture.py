@@ -23,7 +23,7 @@ LEVELS = {
     3: ("archive", "certificates", "data", "files", "keys", "networks", "parsing", "report", "run_folder",
         "settings", "sources", "splits", "store"),
     4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference",
-        "results", "scheduling", "studies", "summary"),
+        "results", "scheduling", "studies", "summary", "tables"),
 }  # fmt: skip
 
 

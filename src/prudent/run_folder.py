@@ -2,6 +2,7 @@
 
 report.html             the page
 results.json            every number of the page, and many more
+table.csv               means over seeds with their intervals, one row for each method and sparsity
 study.json              all settings, defaults written out
 certificates/NAME.json  with NAME.losses.safetensors beside it, for `prudent verify`
 networks/seedN/NAME/    every network, for `prudent.load`
@@ -18,6 +19,7 @@ SCHEMA = 1
 RESULTS = "results.json"
 REPORT = "report.html"
 STUDY = "study.json"
+TABLE = "table.csv"
 CERTIFICATES = "certificates"
 
 

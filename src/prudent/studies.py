@@ -17,9 +17,10 @@ from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
 from prudent.results import Finished, network_results, write_certificates
-from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, certificate_file, network_folder
+from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, TABLE, certificate_file, network_folder
 from prudent.scheduling import Progress, run_cells
 from prudent.store import Store
+from prudent.tables import csv_table
 
 
 def study(
@@ -44,7 +45,7 @@ def study(
         executor: "local" (processes), "inline" (this process).
         on_progress: told how far it is.
 
-    Returns: the run's folder: report.html, results.json, certificates/, networks/, study.json.
+    Returns: the run's folder: report.html, results.json, table.csv, certificates/, networks/, study.json.
 
     Raises:
         BadInput: anything wrong with the file, the data or the network, before any work.
@@ -124,6 +125,7 @@ def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, 
         },
     }
     write_whole(folder / RESULTS, json.dumps(results, indent=1) + "\n")
+    write_whole(folder / TABLE, csv_table(results))
     write_whole(folder / REPORT, build_report(folder))
     return folder
 

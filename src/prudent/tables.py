@@ -1,0 +1,60 @@
+"""The numbers of a study as one table: a row for each method and sparsity, means over seeds with their intervals."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prudent.intervals import over_seeds
+
+Network = Mapping[str, Any]
+
+COSTS: Mapping[str, Callable[[Network], float | None]] = {
+    "train_test_gap": lambda network: network["train_test_gap"],
+    "epochs": lambda network: len(network["history"]),
+    "best_epoch": lambda network: network["best_epoch"],
+    "parameters": lambda network: network["parameters"],
+    "macs_needed": lambda network: network["macs_needed"],
+    "bytes": lambda network: network["bytes"],
+}
+"""Columns beside the metrics. No timings: they differ from run to run."""
+
+
+def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
+    """A CSV table: method, sparsity, seeds, then for every number its mean over seeds, lo and hi.
+
+    The interval is Student's t for the mean from five seeds on, and the range of the seeds with fewer; a number that
+    some seed does not have is left out. Rounded to `digits` significant digits.
+
+    Args:
+        results: as in results.json.
+        digits: significant digits.
+    """
+    groups: dict[tuple[str, float], list[Network]] = {}
+    for network in results["networks"]:
+        groups.setdefault((network["method"], network["requested"]), []).append(network)
+    names = list(dict.fromkeys(name for network in results["networks"] for name in network["metrics"])) + list(COSTS)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["method", "sparsity", "seeds", *(f"{name}{part}" for name in names for part in ("", "_lo", "_hi"))]
+    )
+    for (method, sparsity), networks in groups.items():
+        cells = [_cells([_value(network, name) for network in networks], digits) for name in names]
+        row = [method or "dense", f"{sparsity:g}", len(networks), *(part for three in cells for part in three)]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def _value(network: Network, name: str) -> float | None:
+    if name in COSTS:
+        return COSTS[name](network)
+    return network["metrics"][name]["value"] if name in network["metrics"] else None
+
+
+def _cells(values: list[float | None], digits: int) -> tuple[str, str, str]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "", "", ""
+    found = over_seeds(known)
+    return tuple("" if v is None else f"{v:.{digits}g}" for v in (found.value, found.lo, found.hi))  # type: ignore[return-value]
