@@ -4,7 +4,6 @@ TOML in, a frozen and complete `Settings` out, or one line that says what is wro
 """
 
 import difflib
-import hashlib
 import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,8 +16,8 @@ from prudent.bounds import BOUNDS
 from prudent.data import DATA
 from prudent.errors import BadInput, UnknownName
 from prudent.files import read_file
-from prudent.keys import canonical
 from prudent.models import MODELS
+from prudent.run_folder import run_id
 from prudent.scores import SCORES
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
@@ -156,7 +155,7 @@ class Settings(_Table):
     @property
     def id(self) -> str:
         """Name of the run folder: the study's name and the hash of all its settings."""
-        return f"{self.name}-{hashlib.sha256(canonical(self.model_dump(mode='json'))).hexdigest()[:8]}"
+        return run_id(self.name, self.model_dump(mode="json"))
 
     def method(self, name: str) -> Method:
         """The method of this name."""

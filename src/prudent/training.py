@@ -15,6 +15,7 @@ from prudent.batches import Batch, Batches, check_purpose, check_repeatable
 from prudent.errors import BadInput
 from prudent.masks import Mask, check_choice, removed_elements, zero
 from prudent.network import seeded
+from prudent.seeds import stream
 
 Optimizer = Literal["adam", "sgd"]
 LearningRate = Literal["constant", "cosine", "one_cycle"]
@@ -96,7 +97,7 @@ def train(
     if steps == 0:
         raise BadInput("there is nothing to train on: the batches are empty")
     rate = _schedule(method, schedule, lr, steps)
-    with seeded(seed):
+    with seeded(stream("training", seed)):
         for index in range(epochs):
             ordered = batches.shuffled(seed=seed, epoch=index) if isinstance(batches, Batches) else batches
             epoch = _one_epoch(fabric, wrapped, method, rate, trained, ordered, removed, index)

@@ -26,11 +26,9 @@ from prudent.masks import Mask, removed_elements, zero
 from prudent.network import fingerprint, parameters
 from prudent.networks import Architecture, kept_parameters
 from prudent.pruning import Pruned, prune
+from prudent.seeds import stream
 from prudent.surgery.cutting import expand
 from prudent.surgery.shrinking import Shrunk, shrink
-
-FRESH = 10_007
-"""Added to the study's seed for a fresh initialisation: one that the dense network did not start from."""
 
 
 def pruned(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
@@ -115,7 +113,8 @@ def _start(
     if options["rewind"] == "none":
         return masked.model
     shape, classes, own = architecture.shape, architecture.classes, dict(architecture.options)
-    start = build(architecture.name, shape, classes, seed=options["seed"] + FRESH, options=own)
+    fresh = stream("fresh weights", options["seed"])  # not those that the dense network started from
+    start = build(architecture.name, shape, classes, seed=fresh, options=own)
     if options["rewind"] == "init":
         start.load_state_dict(load_tensors(inputs["dense"].read(INITIAL)))
     zero(start, removed_elements(start, masked.mask))
