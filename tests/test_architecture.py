@@ -13,7 +13,7 @@ ROOT = Path(prudent.__file__).parent
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
-    0: ("__init__", "_version", "errors", "catalogue", "types", "wording"),
+    0: ("__init__", "_version", "errors", "catalogue", "seeds", "types", "wording"),
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
     2: ("adoption", "assessment", "attention", "batches", "budgets", "building", "comparison", "controls",

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from prudent.archive import losses_from_bytes, losses_to_bytes, predictions_from_bytes, predictions_to_bytes
 from prudent.certificates import verify, write_certificate
 from prudent.certification import certify
 from prudent.errors import BadInput, BrokenCertificate, PrudentError
-from tests.conftest import predictions
+from prudent.network import fingerprint
+from tests.conftest import chain, predictions
 from tests.test_certification import table
 
 
@@ -92,6 +95,13 @@ def test_every_single_edit_is_refused(written):
         (("candidates", 2, "losses"), 4),
         (("claim",), "All is well."),
         (("n",), 900),
+        (("assumptions",), []),
+        (("candidates", 2, "result"), "passed"),
+        (("needed",), "Nothing."),
+        (("order",), "any"),
+        (("split", "name"), "train"),
+        (("extra",), 1),
+        (("prudent_certificate",), -7),
     ],
 )
 def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
@@ -103,6 +113,33 @@ def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
     path.write_text(json.dumps(document | {"sha256": _hash(document)}))
     with pytest.raises(PrudentError):
         verify(path)
+
+
+@pytest.mark.parametrize("key", ["claim", "alpha", "selected"])
+def test_a_key_that_occurs_twice_is_refused(written, key):
+    path, _ = written
+    # a person reads the first, a parser takes the last: the hash of what was parsed is still right
+    path.write_text(path.read_text().replace("{", f'{{"{key}": 0.001, ', 1))
+    with pytest.raises(BrokenCertificate, match=f"'{key}' twice"):
+        verify(path)
+
+
+def test_the_network_is_compared_bit_by_bit(tmp_path):
+    networks = [chain() for _ in range(3)]
+    for i, network in enumerate(networks):
+        with torch.no_grad():
+            network[0].bias += i
+    models = [fingerprint(network) for network in networks]
+    losses = replace(table([1, 2, 40], 450), models=tuple(models))
+    path = write_certificate(certify(losses, alpha=0.05, delta=0.05), losses, tmp_path / "c.json")
+    assert verify(path, network=networks[1]).selected == 1
+    for other in (networks[0], networks[2]):
+        with pytest.raises(BrokenCertificate, match="not the network"):
+            verify(path, network=other)
+    nothing = replace(table([400], 450), models=(models[0],))
+    path = write_certificate(certify(nothing, alpha=0.05, delta=0.05), nothing, tmp_path / "n.json")
+    with pytest.raises(BadInput, match="certifies no network"):
+        verify(path, network=networks[0])
 
 
 def test_changed_losses_are_refused(written):

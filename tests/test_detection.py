@@ -38,7 +38,6 @@ def test_fpr_definitions_by_trying_every_threshold(known, ood):
 
 @pytest.mark.parametrize("n", [20, 40, 60, 100, 1000])
 def test_exactly_95_percent_is_enough(n):
-    # 0.95 * n in floats is above the integer for some n: ceil would ask for one example too many
     known = np.arange(n, dtype=float)
     ood = np.array([0.95 * n - 1])
     assert fpr_ood_at_tpr95_id(known, ood) == 1.0
@@ -65,6 +64,15 @@ def test_max_prob_of_members():
     p = predictions(100, 3, members=4)
     order = np.argsort(p.probabilities.max(axis=1))
     assert (np.diff(max_prob(p)[order]) <= 0).all()
+
+
+def test_max_prob_of_members_does_not_saturate():
+    logits = np.array([[[60.0, 0.0], [90.0, 0.0]], [[61.0, 0.0], [91.0, 0.0]]], np.float32)
+    sure = Predictions(logits=logits, split="test")
+    assert sure.probabilities.max(axis=1).tolist() == [1.0, 1.0]
+    # ln of the mean of the other class' probabilities, to first order
+    expected = [np.log((np.exp(-60) + np.exp(-61)) / 2), np.log((np.exp(-90) + np.exp(-91)) / 2)]
+    np.testing.assert_allclose(max_prob(sure), expected)
 
 
 def test_more_ood_is_higher(oracle):

@@ -51,6 +51,15 @@ def test_splits_that_are_not_for_reports(split):
         evaluate(predictions(split=split))
 
 
+def test_no_argument_takes_the_certification_split():
+    test = predictions(40)
+    other = predictions(40, split="certification")
+    with pytest.raises(SplitMisuse, match="for the certificate alone"):
+        evaluate(test, ood=other)
+    with pytest.raises(SplitMisuse, match="for the certificate alone"):
+        evaluate(test, dense=other)
+
+
 def test_refusals():
     with pytest.raises(BadInput, match="ood predictions have 3 classes, the others 4"):
         evaluate(predictions(), ood=predictions(classes=3))

@@ -1,9 +1,13 @@
+from fractions import Fraction
+
+import numpy as np
 import pytest
 from scipy.stats import binom
 
+from prudent.bounds.hoeffding_bentkus import hoeffding_bentkus
 from prudent.certification import certify
 from prudent.errors import BadInput
-from prudent.planning import examples_needed, most_losses, needed
+from prudent.planning import examples_needed, least_examples, most_losses, needed
 from tests.conftest import vectors
 from tests.test_certification import table
 
@@ -50,11 +54,31 @@ def test_needed_in_words():
     assert needed(certify(table([0, 1], 450), alpha=0.05, delta=0.05)) == ""
     text = needed(certify(table([1, 20], 450), alpha=0.05, delta=0.05))
     assert "loses 20 of 450; at most 14 may be lost" in text
-    assert "examples would be needed" in text
+    assert "examples would pass 8 times in 10" in text
     hopeless = needed(certify(table([40], 450), alpha=0.05, delta=0.05))
     assert "no number of examples will certify it" in hopeless
     few = needed(certify(table([0], 20), alpha=0.05, delta=0.05))
     assert "at least 59 are needed" in few
+
+
+def test_counts_for_another_bound_are_that_bounds():
+    for n, alpha, delta in ((450, 0.05, 0.05), (100, 0.1, 0.1), (30, 0.05, 0.05)):
+        passing = [k for k in range(n + 1) if hoeffding_bentkus(np.repeat([1.0, 0.0], [k, n - k]), alpha) <= delta]
+        found = most_losses(n, alpha=alpha, delta=delta, bound="hoeffding_bentkus")
+        assert found == (max(passing) if passing else None)
+    text = needed(certify(table([13], 450), alpha=0.05, delta=0.05, bound="hoeffding_bentkus"))
+    assert "loses 13 of 450; at most 12 may be lost" in text
+
+
+@pytest.mark.parametrize(("alpha", "delta"), [(0.01, 0.99), (0.05, 0.05), (0.5, 0.5), (0.1, 0.001), (0.9, 0.1)])
+def test_the_least_number_of_examples(alpha, delta):
+    n = least_examples(alpha=alpha, delta=delta)
+
+    def enough(m):
+        return (1 - Fraction(str(alpha))) ** m <= Fraction(str(delta))
+
+    assert enough(n)
+    assert n == 1 or not enough(n - 1)
 
 
 def test_refusals():

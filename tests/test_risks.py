@@ -58,6 +58,14 @@ def test_own_loss():
         losses([a], loss=lambda c, d: np.full(c.n, 2.0), sparsities=[0.5])
 
 
+def test_an_own_loss_cannot_take_the_name_of_another():
+    def error(candidate, dense):
+        return np.zeros(candidate.n)
+
+    with pytest.raises(BadInput, match="name of its own"):
+        losses([predictions(20)], sparsities=[0.5], loss=error)
+
+
 def test_ensembles_are_candidates_too():
     a, _ = both()
     team = Predictions(logits=np.stack([a.logits, a.logits]), labels=a.labels, split="certification")

@@ -99,3 +99,16 @@ def test_fingerprints_see_order_labels_and_purpose():
     assert a.fingerprint != examples([0, 1], "test").fingerprint
     b = Examples(inputs=np.zeros((2, 2)), labels=np.array([0, 1]), ids=np.arange(2), split="train")
     assert a.fingerprint != b.fingerprint
+
+
+def test_inputs_that_also_occur_in_train_are_counted():
+    inputs = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    labels = np.arange(40) % 2
+    sizes = {"validation": 10, "certification": 12, "test": 14}
+    asked = {"name": "x", "classes": ("a", "b"), "seed": 0, "about": "", **sizes}
+    assert partition(inputs, labels, **asked).repeated == dict.fromkeys(sizes, 0)
+    twice = partition(np.concatenate([inputs, inputs]), np.concatenate([labels, labels]), **asked)
+    rows = [tuple(row) for row in twice.train.inputs]
+    by_loop = {s: sum(tuple(r) in rows for r in twice.splits[s].inputs) for s in sizes}
+    assert twice.repeated == by_loop
+    assert sum(by_loop.values()) > 0

@@ -165,3 +165,12 @@ def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["b.txt"], "nothing is left behind"
     with pytest.raises(PrudentError, match="cannot read"):
         read_file(tmp_path / "absent")
+
+
+def test_other_claims_on_the_same_examples_are_counted(tmp_path):
+    store = Store(str(tmp_path))
+    assert store.declare("e" * 64, {"alpha": 0.05}) == 0
+    assert store.declare("e" * 64, {"alpha": 0.05}) == 0, "the same claim again is no other one"
+    assert store.declare("e" * 64, {"alpha": 0.03}) == 1
+    assert Store(str(tmp_path)).declare("e" * 64, {"alpha": 0.05}) == 1, "later ones count, too"
+    assert store.declare("f" * 64, {"alpha": 0.01}) == 0

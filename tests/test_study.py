@@ -105,6 +105,11 @@ def test_the_methods_do_what_they_say(run, results):
         assert controls[s].removed_by_layer == masks[s].removed_by_layer
         expected = select(random(model, seed=0), s, like=masks[s])
         assert all(torch.equal(expected.kept[n], k) for n, k in controls[s].kept.items())
+        for name, kept in controls[s].kept.items():
+            # a control that keeps the largest initial weights would be none
+            weight, n = model.get_parameter(name).detach(), kept.numel()
+            chance = torch.corrcoef(torch.stack([weight.flatten(), kept.float().flatten()]))[0, 1]
+            assert abs(chance) < 4 / n**0.5, (name, s)
     for loose, tight in ((0.5, 0.8), (0.8, 0.95)):
         for name, kept in masks[tight].kept.items():
             assert not (kept & ~masks[loose].kept[name]).any(), "iterative pruning never brings a weight back"

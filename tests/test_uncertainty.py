@@ -41,6 +41,14 @@ def test_mutual_information_bounds():
     np.testing.assert_allclose(information, predictive_entropy(p) - expected_entropy(p), atol=1e-12)
 
 
+def test_mutual_information_is_cut_off_at_zero():
+    # equal members whose difference of entropies rounds to below 0
+    one = predictions(4000, 10).logits
+    p = Predictions(logits=np.stack([one] * 7), split="test")
+    assert (predictive_entropy(p) - expected_entropy(p)).min() < 0, "else this shows nothing"
+    assert (mutual_information(p) >= 0).all()
+
+
 def test_equal_members_know_nothing_of_each_other():
     one = predictions(50, 4).logits
     p = Predictions(logits=np.stack([one, one, one]), split="test")

@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from prudent.errors import BadInput, SplitMisuse
+from prudent.seeds import stream
 from prudent.types import Split, check_split
 
 Batch = tuple[Tensor, Tensor] | list[Tensor] | Tensor
@@ -59,7 +60,7 @@ class Batches:
     def shuffled(self, *, seed: int, epoch: int) -> Iterator[Batch]:
         """The same examples, in batches of an order that depends on seed and epoch alone."""
         # one generator for each (seed, epoch): an epoch's order does not depend on how many came before it
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+        generator = torch.Generator().manual_seed(stream(f"order of epoch {epoch}", seed))
         order = torch.randperm(len(self.inputs), generator=generator)
         for part in torch.split(order, self.size):
             yield self.inputs[part] if self.labels is None else (self.inputs[part], self.labels[part])

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prudent._version import __version__
 from prudent.archive import losses_from_bytes, losses_to_bytes
@@ -13,6 +13,9 @@ from prudent.files import read_file, write_whole
 from prudent.keys import canonical
 from prudent.planning import needed
 from prudent.types import Certificate, Losses
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SCHEMA = 1
 
@@ -45,25 +48,27 @@ def write_certificate(certificate: Certificate, losses: Losses, path: str | Path
     return write_whole(path, json.dumps(_document(certificate, beside.name, content), indent=1) + "\n")
 
 
-def verify(path: str | Path) -> Certificate:
+def verify(path: str | Path, *, network: "nn.Module | None" = None) -> Certificate:
     """Recompute a certificate from the losses stored beside it.
 
-    Shows that the claim follows from those losses and that the file is as it was written. It cannot show who wrote it:
-    whoever can change both files can also make them agree.
+    Shows that everything in the file follows from those losses, alpha, delta and the bound. The hashes have no key:
+    they find damage and careless edits, and cannot show who wrote the file, when, or that another alpha was not
+    declared first. Who must be able to show that publishes the file's sha256 beforehand.
 
     Args:
         path: of the JSON file.
+        network: the network that is to be used; checked to be the selected candidate, bit by bit.
 
     Returns: the certificate.
 
     Raises:
         PrudentError: a file is missing or cannot be read.
         BadInput: the file is no certificate, or of a newer format.
-        BrokenCertificate: the certificate or its losses were changed, or do not agree.
+        BrokenCertificate: the certificate or its losses were changed, or do not agree; `network` is another one.
     """
     path = Path(path)
     document = _read(path)
-    stated = document.pop("sha256", None)
+    stated = document.get("sha256")
     if stated != _hash(document):
         raise BrokenCertificate(f"{path.name} was changed after it was written: its sha256 does not match its content")
     try:
@@ -79,7 +84,35 @@ def verify(path: str | Path) -> Certificate:
     check(certificate, losses_from_bytes(content))
     if document["claim"] != certificate.sentence():
         raise BrokenCertificate(f"the claim of {path.name} is not what its numbers say: {certificate.sentence()}")
+    _check_rest(document, _document(certificate, beside, content), path)
+    if network is not None:
+        _check_network(certificate, network, path)
     return certificate
+
+
+def _check_rest(document: dict[str, Any], again: dict[str, Any], path: Path) -> None:
+    """Refuse what is not as this certificate is written: all but the version that made it and the last digits."""
+    shown = ("made_by", "sha256")
+    written, made = ({k: v for k, v in each.items() if k not in shown} for each in (document, again))
+    made["candidates"] = [
+        # p-values and risks are compared by `check`, which knows how far libraries may differ
+        {**new, "p_value": old["p_value"], "empirical_risk": old["empirical_risk"]}
+        for old, new in zip(written["candidates"], made["candidates"], strict=True)
+    ]
+    for name in sorted({*written, *made}):
+        if canonical(written.get(name)) != canonical(made.get(name)):
+            raise BrokenCertificate(f"{name!r} of {path.name} is not what its losses and claim give. Do not rely on it")
+
+
+def _check_network(certificate: Certificate, network: "nn.Module", path: Path) -> None:
+    from prudent.network import fingerprint
+
+    if certificate.selected is None or not certificate.models:
+        what = "certifies no network" if certificate.selected is None else "does not say which networks it is about"
+        raise BadInput(f"{path.name} {what}, so none can be compared with it")
+    if fingerprint(network) != certificate.models[certificate.selected]:
+        name = certificate.names[certificate.selected]
+        raise BrokenCertificate(f"this is not the network that {path.name} certifies ({name}): its weights differ")
 
 
 def _document(certificate: Certificate, file: str, content: bytes) -> dict[str, Any]:
@@ -143,15 +176,25 @@ def _certificate(document: dict[str, Any]) -> Certificate:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(read_file(path))
+        document = json.loads(read_file(path), object_pairs_hook=_once)
     except ValueError as error:
         raise BadInput(f"{path.name} is no JSON ({error})") from error
     if not isinstance(document, dict) or "prudent_certificate" not in document:
         raise BadInput(f"{path.name} is no certificate written by prudent")
     schema = document["prudent_certificate"]
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise BadInput(f"{path.name} has format {schema}; this version of prudent reads up to {SCHEMA}")
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys occur once: of a repeated one a person reads the first, and a parser takes the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BrokenCertificate(f"the certificate has the key {twice!r} twice: it was changed after it was written")
+    return found
 
 
 def _hash(document: dict[str, Any]) -> str:

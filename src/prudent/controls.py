@@ -14,6 +14,7 @@ from torch import nn
 from prudent.errors import CannotPrune
 from prudent.masks import Mask, select
 from prudent.network import Scores, seeded
+from prudent.seeds import stream
 
 Control = Literal["random", "shuffled", "inverted", "reinit"]
 """random: other units, drawn uniformly, as many in each layer. shuffled: the mask's own entries permuted within each
@@ -37,13 +38,13 @@ def controlled(control: Control, mask: Mask, scores: Scores, *, seed: int) -> Ma
     arXiv:2009.08576, section 5; Su et al. 2020, "Sanity-Checking Pruning Methods", arXiv:2009.11094.
     """
     if control == "random":
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(stream("random control", seed))
         drawn = {name: torch.rand(scores[name].shape, generator=generator) for name in mask.kept}
         return select(drawn, granularity=mask.granularity, pattern=mask.pattern, block=mask.block, like=mask)
     if control == "shuffled":
         if mask.granularity == "n:m":
             raise CannotPrune('an n:m mask that is shuffled is none any more: ask for control="random"')
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(stream("shuffled control", seed))
         kept = {
             name: torch.from_numpy(rng.permutation(kept.numpy().reshape(-1)).reshape(kept.shape))
             for name, kept in mask.kept.items()
@@ -63,7 +64,7 @@ def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:
         CannotPrune: a module with parameters of its own that does not know how to draw them.
     """
     fresh = copy.deepcopy(model)
-    with seeded(seed):
+    with seeded(stream("fresh weights", seed)):
         for name, module in fresh.named_modules():
             if not any(True for _ in module.parameters(recurse=False)):
                 continue

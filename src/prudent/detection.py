@@ -22,12 +22,9 @@ def max_prob(predictions: Predictions) -> Float64[np.ndarray, " n"]:
     Source: Hendrycks, Gimpel 2017, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples",
     arXiv:1610.02136.
     """
-    if predictions.members is not None:
-        top = predictions.probabilities.max(axis=-1)
-        with np.errstate(divide="ignore"):
-            odds: Float64[np.ndarray, " n"] = np.log1p(-np.minimum(top, 1.0)) - np.log(top)
-        return odds
     log_p = predictions.log_probabilities
+    if predictions.members is not None:
+        log_p = np.logaddexp.reduce(log_p, axis=0) - np.log(predictions.members)
     top = log_p.max(axis=-1)
     rest = log_p.copy()
     np.put_along_axis(rest, log_p.argmax(axis=-1)[:, None], -np.inf, axis=-1)
@@ -80,7 +77,7 @@ def fpr_id_at_tpr95_ood(known: Float64[np.ndarray, " n"], ood: Float64[np.ndarra
 
 
 def _least(n: int) -> int:
-    # the smallest k with k / n >= 0.95, in integers: ceil(0.95 n) in floats overshoots for n = 20, 40, ...
+    # the smallest k with k / n >= 0.95, in integers
     return -(-95 * n // 100)
 
 

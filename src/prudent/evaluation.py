@@ -39,11 +39,12 @@ def evaluate(
         SplitMisuse: predictions on the certification split (it is for the certificate alone) or the train split.
         BadInput: predictions that do not belong together.
     """
-    if predictions.split in ("certification", "train"):
-        raise SplitMisuse(
-            f"evaluate reports on test, validation or ood examples; these are from {predictions.split!r}"
-            + (", which is for the certificate alone" if predictions.split == "certification" else "")
-        )
+    for given in (predictions, dense, ood):
+        if given is not None and given.split in ("certification", "train"):
+            raise SplitMisuse(
+                f"evaluate reports on test, validation or ood examples; these are from {given.split!r}"
+                + (", which is for the certificate alone" if given.split == "certification" else "")
+            )
     report: dict[str, Metric] = {}
     if predictions.labels is not None:
         wrong = predictions.decisions != predictions.labels

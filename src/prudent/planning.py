@@ -1,9 +1,11 @@
-"""What can be certified with how many examples, for losses of 0 and 1 under the exact binomial bound."""
+"""What can be certified with how many examples, for losses of 0 and 1."""
 
 import math
 
+import numpy as np
 from scipy.special import bdtr
 
+from prudent.bounds import BOUNDS
 from prudent.errors import BadInput
 from prudent.types import Certificate
 from prudent.wording import exact_percent, percent, plural
@@ -12,13 +14,22 @@ LIMIT = 10**9
 """More examples than this are not searched for."""
 
 
-def most_losses(n: int, *, alpha: float, delta: float) -> int | None:
-    """The largest number of losses among `n` examples that still certifies "risk <= alpha", None if not even 0 does."""
+def most_losses(n: int, *, alpha: float, delta: float, bound: str = "binomial") -> int | None:
+    """The largest number of losses among `n` examples that still certifies "risk <= alpha", None if not even 0 does.
+
+    Args:
+        n: number of examples.
+        alpha, delta: as in `certify`.
+        bound: name of the p-value, which must not fall when a loss is added.
+
+    Raises:
+        UnknownName: no such bound.
+    """
     _check(alpha, delta)
-    low, high = -1, n  # bdtr(low) <= delta < bdtr(high) = 1 throughout
+    low, high = -1, n  # p(low) <= delta < p(high) = 1 throughout
     while high - low > 1:
         middle = (low + high) // 2
-        if bdtr(middle, n, alpha) <= delta:
+        if _p_value(bound, middle, n, alpha) <= delta:
             low = middle
         else:
             high = middle
@@ -26,9 +37,10 @@ def most_losses(n: int, *, alpha: float, delta: float) -> int | None:
 
 
 def examples_needed(rate: float, *, alpha: float, delta: float, power: float = 0.8) -> int | None:
-    """How many examples certify a network of this true risk with probability about `power`.
+    """How many examples certify a network of this true risk with probability about `power`, by the binomial bound.
 
-    The smallest n found on a grid 1 % apart, from which the chance to pass is at least `power`.
+    The first n on a grid 1 % apart at which the chance to pass is at least `power`. The chance does not rise steadily
+    with n, since one more loss is allowed only every so many examples: a little above n it may lie below `power`.
 
     Args:
         rate: the network's true risk, in [0, 1].
@@ -40,13 +52,21 @@ def examples_needed(rate: float, *, alpha: float, delta: float, power: float = 0
     _check(alpha, delta)
     if rate >= alpha:
         return None
-    n = math.ceil(math.log(delta) / math.log1p(-alpha))  # with fewer not even zero losses pass
+    n = least_examples(alpha=alpha, delta=delta)
     while n <= LIMIT:
         k = most_losses(n, alpha=alpha, delta=delta)
         if k is not None and bdtr(k, n, rate) >= power:
             return n
         n = max(n + 1, math.ceil(n * 1.01))
     return None
+
+
+def least_examples(*, alpha: float, delta: float) -> int:
+    """With how many examples zero losses certify "risk <= alpha": the least n with (1 - alpha)^n <= delta."""
+    _check(alpha, delta)
+    n = max(1, math.ceil(math.log(delta) / math.log1p(-alpha)))
+    # the quotient of two rounded logarithms may be one off where it is an integer
+    return n - 1 if n > 1 and bdtr(0, n - 1, alpha) <= delta else n
 
 
 def needed(certificate: Certificate) -> str:
@@ -57,17 +77,29 @@ def needed(certificate: Certificate) -> str:
     if certificate.counts is None:
         return "More examples, or a candidate with a lower risk, are needed."
     k, n, alpha, delta = certificate.counts[at], certificate.n, certificate.alpha, certificate.delta
-    allowed = most_losses(n, alpha=alpha, delta=delta)
+    bound = certificate.bound
+    if bound not in BOUNDS:
+        return "More examples, or a candidate with a lower risk, are needed."
+    allowed = most_losses(n, alpha=alpha, delta=delta, bound=bound)
     who = f"the candidate at {percent(certificate.sparsities[at])} sparsity"
     if allowed is None:
-        least = math.ceil(math.log(delta) / math.log1p(-alpha))
+        least = least_examples(alpha=alpha, delta=delta)
         first = f"{n:,} examples cannot certify {exact_percent(alpha)} at all: at least {least:,} are needed"
     else:
         first = f"{who[0].upper() + who[1:]} loses {k:,} of {n:,}; at most {allowed:,} may be lost"
+    if bound != "binomial":
+        return f"{first}. The binomial bound needs fewer examples for such losses."
     more = examples_needed(k / n, alpha=alpha, delta=delta)
     if more is None:
         return f"{first}. If {percent(k / n)} is its true rate, no number of examples will certify it."
-    return f"{first}. If {percent(k / n)} is its true rate, about {plural(_round(more), 'example')} would be needed."
+    about = plural(_round(more), "example")
+    return f"{first}. If {percent(k / n)} is its true rate, about {about} would pass 8 times in 10."
+
+
+def _p_value(bound: str, k: int, n: int, alpha: float) -> float:
+    if bound == "binomial":
+        return float(bdtr(k, n, alpha))
+    return float(BOUNDS[bound](np.repeat([1.0, 0.0], [k, n - k]), alpha))
 
 
 def _round(n: int) -> int:

@@ -11,6 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from prudent.batches import Batch, Batches
 from prudent.errors import BadInput, SplitMisuse
 from prudent.network import evaluating, fingerprint, is_sequence, seeded
+from prudent.seeds import stream
 from prudent.types import Predictions, Split
 
 ROWS = 8192
@@ -50,7 +51,7 @@ def predict(
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with torch.inference_mode(), evaluating(model), seeded(seed):
+    with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
             inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
             if isinstance(batch, (tuple, list)):

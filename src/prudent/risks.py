@@ -76,6 +76,8 @@ def losses(
         check_same_examples(first, other)
     function = LOSSES[loss] if isinstance(loss, str) else loss
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", "custom")
+    if name in LOSSES and function is not LOSSES[name]:
+        raise BadInput(f"a loss of your own needs a name of its own: {name!r} is prudent's, and claims would say so")
     fingerprints = tuple(p.model for p in predictions)
     return Losses(
         values=np.stack([np.asarray(function(p, dense), dtype=np.float64) for p in predictions], axis=1),

@@ -8,12 +8,15 @@ certificates/NAME.json  with NAME.losses.safetensors beside it, for `prudent ver
 networks/seedN/NAME/    every network, for `prudent.load`
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prudent.errors import BadInput
 from prudent.files import read_file
+from prudent.keys import canonical
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -23,9 +26,14 @@ TABLE = "table.csv"
 CERTIFICATES = "certificates"
 
 
+def run_id(name: str, settings: Mapping[str, Any]) -> str:
+    """Name of a run: the study's name and the hash of all its settings."""
+    return f"{name}-{hashlib.sha256(canonical(settings)).hexdigest()[:8]}"
+
+
 def network_folder(seed: int, method: str, sparsity: float) -> str:
     """Where a run keeps a network: "networks/seed0/magnitude-0.875"; method "" is the dense one."""
-    return f"networks/seed{seed}/" + (f"{method}-{sparsity:g}" if method else "dense")
+    return f"networks/seed{seed}/" + (f"{method}-{sparsity!r}" if method else "dense")
 
 
 def certificate_file(method: str, risk: str, seed: int) -> str:
@@ -38,7 +46,7 @@ def read_results(folder: str | Path) -> dict[str, Any]:
 
     Raises:
         PrudentError: the folder has no results.
-        BadInput: they are of a newer format, or no results.
+        BadInput: they are of a newer format, no results, or their settings are not those of the run.
     """
     path = Path(folder) / RESULTS
     try:
@@ -48,4 +56,6 @@ def read_results(folder: str | Path) -> dict[str, Any]:
         raise BadInput(f"{path} holds no results written by prudent ({error})") from error
     if not isinstance(schema, int) or schema > SCHEMA:
         raise BadInput(f"{path} has format {schema}; this version of prudent reads up to {SCHEMA}")
+    if not str(results["id"]).endswith(run_id("", results["study"])):
+        raise BadInput(f"the settings in {path} were changed after the run {results['id']!r}: run the study again")
     return dict(results)

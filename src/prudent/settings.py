@@ -1,6 +1,5 @@
 """Every option of a study with its default and its range, in one place. Nothing is run here."""
 
-import hashlib
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -10,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from prudent.bounds import BOUNDS
 from prudent.data import DATA
 from prudent.errors import PrudentError, UnknownName
-from prudent.keys import canonical
 from prudent.models import MODELS
+from prudent.run_folder import run_id
 from prudent.scopes import Scope
 from prudent.scores import SCORES
 from prudent.units import Granularity, Reduction, check_shape_of_unit
@@ -176,7 +175,7 @@ class Settings(_Table):
     @property
     def id(self) -> str:
         """Name of the run folder: the study's name and the hash of all its settings."""
-        return f"{self.name}-{hashlib.sha256(canonical(self.model_dump(mode='json'))).hexdigest()[:8]}"
+        return run_id(self.name, self.model_dump(mode="json"))
 
     def method(self, name: str) -> Method:
         """The method of this name."""

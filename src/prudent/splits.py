@@ -23,7 +23,8 @@ class Examples:
     Args:
         inputs: (n, ...), finite. Kept as float32.
         labels: (n,) integer classes, or None. Kept as int64.
-        ids: (n,) integers, which example of the source each one is; two examples are the same iff their ids are.
+        ids: (n,) integers, which example of the source each one is; none may occur twice. Examples with other
+            ids may still be equal: see `Data.repeated`.
         split: what they are for.
 
     Raises:
@@ -125,6 +126,18 @@ class Data:
         """sha256 over the fingerprints of all splits."""
         parts = (f"{split}:{self.splits[split].fingerprint}" for split in sorted(self.splits))
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def repeated(self) -> dict[Split, int]:
+        """For each split but train, how many of its inputs are the same, number for number, as one of train's.
+
+        Such an example was seen in training under another id; where there are many, errors come out too low.
+        """
+        if not self.classes:
+            return {}
+        seen = {row.tobytes() for row in self.train.inputs}
+        others: tuple[Split, ...] = ("validation", "certification", "test")
+        return {split: sum(row.tobytes() in seen for row in self.splits[split].inputs) for split in others}
 
     @property
     def train(self) -> Examples:

@@ -17,10 +17,12 @@ from functools import cached_property
 from typing import Any
 
 from obstore import delete, get, head, put
+from obstore import list as list_objects
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from prudent.errors import BadInput, DamagedStore, PrudentError, reason
+from prudent.keys import canonical
 
 SCHEMA = 1
 
@@ -124,6 +126,26 @@ class Store:
                 f"output {name!r} of cell {key[:12]} was damaged in {self.location!r}; it will be made again"
             )
         return data
+
+    def declare(self, examples: str, claim: Mapping[str, object]) -> int:
+        """Note that a claim was declared for certification examples, before any of its losses is looked at.
+
+        Args:
+            examples: their fingerprint.
+            claim: JSON values: all that makes it another claim.
+
+        Returns: how many other claims were declared for the same examples in this store, earlier or later.
+        """
+        text = canonical(claim)
+        name = hashlib.sha256(text).hexdigest()
+        folder = f"claims/{examples}"
+        try:
+            with suppress(AlreadyExistsError):
+                put(self._store, f"{folder}/{name}.json", text, mode="create")
+            found = [entry["path"] for page in list_objects(self._store, prefix=folder) for entry in page]
+        except (BaseError, OSError) as error:
+            raise self._unusable(error) from error
+        return sum(not path.endswith(f"{name}.json") for path in found)
 
     def drop_damaged(self, keys: Iterable[str]) -> None:
         """Read every output of the given cells, and drop the records of those that are not whole."""

@@ -19,6 +19,7 @@ from prudent.preflight import Ready, preflight
 from prudent.results import Finished, network_results, write_certificates
 from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, TABLE, certificate_file, network_folder
 from prudent.scheduling import Progress, run_cells
+from prudent.settings import Settings
 from prudent.store import Store
 from prudent.tables import csv_table
 
@@ -60,15 +61,16 @@ def study(
         ready = preflight(settings)
         graph = build_graph(settings, ready.fingerprints)
         store = Store(str(Path(out) / "store"))
+        others = store.declare(ready.data.certification.fingerprint, _claim(settings))
         finished = Finished(settings, graph, store, run_cells(graph.cells, store, pool, on_progress=on_progress))
         folder = Path(out) / settings.id
         try:
-            return _write(finished, ready, folder, file=file, seconds=time.monotonic() - started)
+            return _write(finished, ready, folder, file=file, others=others, started=started)
         except DamagedStore:
             # the disk lost something that was finished: find all of it, make it again, and write once more
             store.drop_damaged(finished.records)
             finished = replace(finished, records=run_cells(graph.cells, store, pool, on_progress=on_progress))
-            return _write(finished, ready, folder, file=file, seconds=time.monotonic() - started)
+            return _write(finished, ready, folder, file=file, others=others, started=started)
     finally:
         pool.stop()
 
@@ -88,7 +90,20 @@ def locate(file: str | Path) -> Path:
     raise BadInput(f"no study file {str(file)!r}; give a TOML file, or one of: {', '.join(known)}")
 
 
-def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, seconds: float) -> Path:
+def _claim(settings: Settings) -> dict[str, Any]:
+    """All that makes the declared claim another one than that of another study."""
+    own = settings.certification
+    method = settings.method(own.declared.method)
+    return {
+        **{key: getattr(own, key) for key in ("alpha", "delta", "bound")},
+        "declared": own.declared.model_dump(include={"risk", "seed"}),
+        "method": method.model_dump(mode="json", exclude={"name", "title"}),
+        "model": settings.model.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json"),
+    }
+
+
+def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, others: int, started: float) -> Path:
     """All files of a run; results.json last but the page, so that it names only what is there."""
     from prudent.report import build_report
 
@@ -117,10 +132,11 @@ def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, 
             }
             for (method, risk, seed), certificate in certificates.items()
         ],
+        "other_claims": others,
         "environments": _environments(finished),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {
-            "this_run": seconds,
+            "this_run": time.monotonic() - started,
             "computing": sum(float(record["seconds"]) for record in finished.records.values()),
         },
     }
@@ -149,6 +165,7 @@ def _about(ready: Ready) -> dict[str, Any]:
         "classes": list(data.classes),
         "fingerprint": data.fingerprint,
         "splits": {split: len(examples) for split, examples in data.splits.items()},
+        "repeated": data.repeated,
     }
     if ood is not None:
         about["ood"] = {

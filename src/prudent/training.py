@@ -20,6 +20,7 @@ from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import seeded
 from prudent.scopes import check_choice
+from prudent.seeds import stream
 from prudent.upkeep import Revise, Upkeep
 
 Optimizer = Literal["adam", "sgd"]
@@ -124,7 +125,7 @@ def train(
     rate = _schedule(method, schedule, lr, steps)
     upkeep = Upkeep(trained, method, on_step, steps, mask, {k: v.to(fabric.device) for k, v in removed.items()})
     best: _Best | None = None
-    with seeded(seed):
+    with seeded(stream("training", seed)):
         for index in range(epochs):
             ordered = batches.shuffled(seed=seed, epoch=index) if isinstance(batches, Batches) else batches
             epoch = _one_epoch(fabric, wrapped, method, rate, ordered, upkeep, index)

@@ -1,6 +1,6 @@
 """How numbers are written, once: the same digits and the same spaces in terminal, file and page."""
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 NARROW = "\u202f"
 """Narrow no-break space, between a number and its percent sign."""
@@ -28,6 +28,12 @@ def percent(share: float, digits: int | None = None) -> str:
         if text not in ("0", "100") or share in (0, 1):
             break
     return text + NARROW + "%"
+
+
+def percent_above(share: float, digits: int) -> str:
+    """A share as percent, rounded upwards: an upper limit must not become lower in print."""
+    value = Decimal(repr(100 * share)).quantize(Decimal(1).scaleb(-digits), ROUND_CEILING)
+    return str(min(value, Decimal(100).quantize(value))) + NARROW + "%"
 
 
 def exact_percent(share: float, *, complement: bool = False) -> str:

@@ -15,7 +15,7 @@ from prudent.evaluation import evaluate, worst_class_error
 from prudent.report.reading import Run
 from prudent.report.verification import verify_all
 from prudent.risks import losses
-from prudent.run_folder import RESULTS, SCHEMA, certificate_file, network_folder
+from prudent.run_folder import RESULTS, SCHEMA, certificate_file, network_folder, run_id
 from prudent.settings import Settings
 from prudent.types import Predictions
 
@@ -62,6 +62,7 @@ def write_run(folder: Path, sample: Sample | None = None) -> Path:
     results = {
         "prudent_results": SCHEMA,
         "id": settings.id,
+        "other_claims": 0,
         "file": "sample.toml",
         "study": settings.model_dump(mode="json"),
         "data": _data(sample),
@@ -89,7 +90,10 @@ def run_of(folder: Path) -> Run:
 def edit(folder: Path, change: Any) -> None:
     """Pass the results of a run through `change` (which alters them) and write them back."""
     results = json.loads((folder / RESULTS).read_text())
+    study = json.dumps(results["study"])
     change(results)
+    if json.dumps(results["study"]) != study:  # as if the study had been run with these settings
+        results["id"] += run_id("", results["study"])
     (folder / RESULTS).write_text(json.dumps(results))
 
 
@@ -116,6 +120,7 @@ def _data(sample: Sample) -> dict[str, Any]:
     about: dict[str, Any] = {
         "name": "digits", "about": "four kinds of animals", "shape": [1, 8, 8], "classes": list(sample.classes),
         "fingerprint": "d" * 64, "splits": SPLITS,
+        "repeated": {"validation": 0, "certification": 0, "test": 0},
     }  # fmt: skip
     if sample.ood:
         about["ood"] = {"name": "photo_patches", "about": "patches of photographs", "n": 150, "fingerprint": "e" * 64}

@@ -291,3 +291,14 @@ def test_a_browser_that_cannot_unpack_the_charts_says_so(pages, browser):
     assert "cannot unpack the charts" in page.inner_text("#c-error")
     assert "75\u202f%" in page.inner_text("#look-o")
     context.close()
+
+
+def test_the_charts_in_sight_are_there_when_the_page_has_loaded(browser, pages):
+    context = browser.new_context(viewport={"width": 1440, "height": 2400})
+    page = context.new_page()
+    page.add_init_script(
+        "addEventListener('load', () => { window.atLoad = document.querySelectorAll('.main-svg').length })"
+    )
+    page.goto(pages["certified"].as_uri(), wait_until="load")
+    assert page.evaluate("window.atLoad") >= 3
+    context.close()

@@ -1,6 +1,7 @@
 """Changes in units of the dense seeds' spread, against NumPy, SciPy's distributions and simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,7 +93,19 @@ def test_changes_are_ranked_and_leave_out_what_has_no_spread(run):
 
 def test_the_worst_change_is_the_largest_of_those_with_a_direction(run):
     judged = [c for c in changes(run, *run.start) if c.measure.better != "neither" and c.effect > 0]
-    assert worst(run, *run.start) == judged[0]
+    looked_at = sum(c.measure.better != "neither" for c in changes(run, *run.start))
+    assert worst(run, *run.start) == replace(judged[0], looked_at=looked_at)
+
+
+def test_the_largest_of_many_must_be_larger_to_be_clear():
+    """Were pruning without effect, the largest of m changes would pass its own limit in no more than 1 of 20 cases."""
+    rng = np.random.default_rng(0)
+    seeds, measures, cases = 3, 8, 20_000
+    dense, pruned = rng.normal(size=(2, cases, measures, seeds))
+    effects = (pruned.mean(-1) - dense.mean(-1)) / dense.std(-1, ddof=1)
+    largest = effects.max(axis=1)
+    assert (largest > luck(seeds, measures)).mean() < 0.05 / 2 + 0.01
+    assert (largest > luck(seeds)).mean() > 0.1, "without it far too many"
 
 
 def test_one_seed_ranks_nothing(single):

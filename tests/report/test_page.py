@@ -175,7 +175,7 @@ def test_hostile_names_stay_text(folder, tmp_path, page):
     assert found.words.count("<script>alert(1)</script>") > 10
     assert "{{ 7 * 7 }}" in found.words
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)[1])
-    assert data["id"] == IMAGE
+    assert data["id"].startswith(IMAGE)
 
 
 def test_a_name_that_needs_escaping_in_an_address_is_kept(folder, tmp_path):

@@ -20,15 +20,13 @@ from prudent.masks import Mask
 from prudent.network import prunable
 from prudent.networks import Architecture
 from prudent.pruning import Pruned, prune
+from prudent.seeds import stream
 from prudent.splits import Data
 from prudent.surgery.cutting import expand
 from prudent.surgery.shrinking import Shrunk
 
 Options = Mapping[str, Any]
 Inputs = Mapping[str, Input]
-
-FRESH = 10_007
-"""Added to the study's seed for a fresh initialisation: one that the dense network did not start from."""
 
 
 def masked_network(options: Options, inputs: Inputs, data: Data, architecture: Architecture) -> Pruned:
@@ -107,7 +105,8 @@ def _start(masked: Pruned, architecture: Architecture, options: Options, inputs:
     if rewind in ("none", "learning_rate"):
         return masked.model
     shape, classes, own = architecture.shape, architecture.classes, dict(architecture.options)
-    start = build(architecture.name, shape, classes, seed=options["seed"] + FRESH, options=own)
+    fresh = stream("fresh weights", options["seed"])  # not those that the dense network started from
+    start = build(architecture.name, shape, classes, seed=fresh, options=own)
     if rewind in ("init", "step"):
         kept = INITIAL if rewind == "init" else checkpoint(options["rewind_step"])
         start.load_state_dict(load_tensors(inputs["dense"].read(kept)))

@@ -17,6 +17,9 @@ def digits(*, validation: int = 150, certification: int = 450, test: int = 400, 
     Raises:
         BadInput: sizes that leave a split empty.
 
+    The digits of all 43 writers are mixed before they are divided, so that certification and test are about these
+    writers, and not about a new one.
+
     Source: Alpaydin, Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository.
     """
     from sklearn.datasets import load_digits
@@ -31,5 +34,5 @@ def digits(*, validation: int = 150, certification: int = 450, test: int = 400, 
         certification=certification,
         test=test,
         seed=seed,
-        about="handwritten digits of scikit-learn, 8 x 8 grey",
+        about="handwritten digits of scikit-learn, 8 x 8 grey, the same writers in every split",
     )

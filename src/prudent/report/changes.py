@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scipy.special import chdtri, stdtrit
@@ -24,6 +24,7 @@ class Change:
         worse, better: seeds in which the pruned network is worse (for descriptions: higher) or better than its own
             dense network; ties count for neither.
         seeds: number of seeds.
+        looked_at: of how many measures this change was picked as the largest.
     """
 
     measure: Measure
@@ -33,11 +34,12 @@ class Change:
     worse: int
     better: int
     seeds: int
+    looked_at: int = 1
 
     @property
     def clear(self) -> bool:
         """Whether it is larger than `luck`."""
-        return self.effect is not None and abs(self.effect) > luck(self.seeds)
+        return self.effect is not None and abs(self.effect) > luck(self.seeds, self.looked_at)
 
     @property
     def verdict(self) -> Literal["worse", "better", "more", "less", ""]:
@@ -49,15 +51,17 @@ class Change:
         return "worse" if self.effect > 0 else "better"
 
 
-def luck(seeds: int) -> float:
+def luck(seeds: int, looked_at: int = 1) -> float:
     """The change, in spreads of the dense seeds, that luck alone exceeds in 1 of 20 cases.
 
-        t(0.975; seeds - 1) sqrt(2 / seeds)
+        t(1 - 0.025 / looked_at; seeds - 1) sqrt(2 / seeds)
+
+    `looked_at`: of how many measures the largest change was picked.
 
     It is the prediction limit of Student for the mean of as many further dense networks: were pruning without any
     effect, the pruned networks would be such. Infinite for one seed.
     """
-    return math.inf if seeds < 2 else float(stdtrit(seeds - 1, 0.975)) * math.sqrt(2 / seeds)
+    return math.inf if seeds < 2 else float(stdtrit(seeds - 1, 1 - 0.025 / looked_at)) * math.sqrt(2 / seeds)
 
 
 def spread_error(seeds: int) -> tuple[float, float]:
@@ -96,5 +100,6 @@ def changes(run: Run, method: Method, i: int) -> list[Change]:
 
 def worst(run: Run, method: Method, i: int) -> Change | None:
     """The largest change for the worse, None if nothing got worse."""
-    worsened = [c for c in changes(run, method, i) if c.measure.better != "neither" and (c.effect or 0) > 0]
-    return worsened[0] if worsened else None
+    judged = [c for c in changes(run, method, i) if c.measure.better != "neither"]
+    worsened = [c for c in judged if (c.effect or 0) > 0]
+    return replace(worsened[0], looked_at=len(judged)) if worsened else None

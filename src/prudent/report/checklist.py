@@ -79,11 +79,11 @@ def _to_the_end(run: Run) -> Point:
     error = MEASURE["error"]
     intact = [
         m.title for m in run.methods
-        if not any(change_of(run, m, i, error).verdict == "worse" for i in range(len(m.sparsities)))
+        if change_of(run, m, len(m.sparsities) - 1, error).verdict != "worse"
     ]  # fmt: skip
     if not intact:
         return Point("met", text, "Every method ends with a clearly higher error.")
-    return Point("partly", text, f"Test error is nowhere clearly higher for {joined(intact)}.")
+    return Point("partly", text, f"At its last sparsity test error is not clearly higher for {joined(intact)}.")
 
 
 def _seeds(run: Run) -> Point:
@@ -123,25 +123,50 @@ def _both_scopes(methods: tuple[Method, ...], unit: str) -> bool:
     return {m.scope for m in methods if m.score == "magnitude" and m.granularity == unit} == {"global", "layer"}
 
 
+DIFFERENCES = {
+    "retraining": "how they are retrained",
+    "schedule": "whether each sparsity starts from the one before",
+    "rewind": "from which weights they are retrained",
+}
+"""What methods may do differently from the same dense networks."""
+
+
 def _same_start(run: Run) -> Point:
     text = "All methods start from the same dense networks and retrain alike"
-    recipes = [m["retraining"] for m in run.study["methods"]]
-    if all(recipe == recipes[0] for recipe in recipes):
+    differ = [
+        words
+        for key, words in DIFFERENCES.items()
+        if any(m[key] != run.study["methods"][0][key] for m in run.study["methods"])
+    ]
+    if not differ:
         return Point("met", text)
-    return Point("partly", text, "The same networks, but retraining differs: see the settings.")
+    return Point("partly", text, f"The same dense networks; methods differ in {joined(differ)}: see the settings.")
 
 
 def _splits(run: Run) -> Point:
     sizes = run.data["splits"]
     text = "Four disjoint splits: train, validation, certification, test"
     missing = [name for name in ("train", "validation", "certification", "test") if not sizes.get(name)]
-    return Point("missing", text, f"No {joined(missing)}.") if missing else Point("met", text)
+    if missing:
+        return Point("missing", text, f"No {joined(missing)}.")
+    again = {split: count for split, count in run.data["repeated"].items() if count}
+    if again:
+        found = joined([f"{count:,} of {sizes[split]:,} in {split}" for split, count in again.items()])
+        return Point("partly", text, f"Some inputs also occur in train: {found}.")
+    return Point("met", text, "No input of another split occurs in train. Groups, such as writers, are not known.")
 
 
 def _declared(run: Run) -> Point:
-    return Point(
-        "met", "One claim declared before its losses were seen", f"{len(run.certificates)} certificates, one declared."
-    )
+    text = "One claim, named in the study file"
+    others = run.results["other_claims"]
+    if others:
+        why = (
+            f"{plural(others, 'other claim')} of this store used the same certification examples: to rely on all "
+            f"of them, each has to hold at δ/{others + 1}."
+        )
+        return Point("partly", text, why)
+    why = "No other claim of this store used these certification examples; when the file was written is not known."
+    return Point("met", text, why)
 
 
 def _recomputed(run: Run) -> Point:

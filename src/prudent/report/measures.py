@@ -32,6 +32,11 @@ class Measure:
     better: Literal["lower", "higher", "neither"] = "lower"
     ranked: bool = True
 
+    @property
+    def share(self) -> bool:
+        """Whether it lies in [0, 1]."""
+        return self.unit != "number" or self.key.startswith("auroc")
+
     def show(self, value: float, *, finely: bool = False) -> str:
         """A value with its unit: "1.4 %", "0.9 points", "0.949"; `finely` with one more decimal of a percentage."""
         if self.unit == "percent":
@@ -102,12 +107,19 @@ def finely(run: Run) -> bool:
     return int(run.data["splits"]["test"]) >= 5000
 
 
-def summary(each: Sequence[float]) -> Metric:
-    """Mean over seeds with its interval; a share or a score never lies below 0."""
+def summary(each: Sequence[float], *, share: bool = False) -> Metric:
+    """Mean over seeds with its interval, which does not leave [0, 1] for shares, nor go below 0 for other scores.
+
+    Args:
+        each: one value for each seed.
+        share: whether it is a share of examples, or another number in [0, 1].
+    """
     found = over_seeds(each)
-    if found.lo is None or found.lo >= 0 or min(each) < 0:
+    if found.lo is None or found.hi is None:
         return found
-    return Metric(value=found.value, lo=0.0, hi=found.hi, interval=found.interval, better=found.better)
+    lo = found.lo if min(each) < 0 else max(found.lo, 0.0)
+    hi = min(found.hi, 1.0) if share else found.hi
+    return Metric(value=found.value, lo=lo, hi=hi, interval=found.interval, better=found.better)
 
 
 def spread_words(run: Run) -> str:

@@ -22,14 +22,17 @@ def signed(value: float, digits: int) -> str:
     return ("+" if value > 0 else MINUS) + text
 
 
-def p_value(p: float) -> str:
-    """A p-value: "2 · 10⁻⁶", "0.0022", "0.199", "1"."""
+def p_value(p: float, *, near: float | None = None) -> str:
+    """A p-value: "2 · 10⁻⁶", "0.0022", "0.199", "1"; more digits where these would hide on which side of `near`."""
     if p < 1e-300:
         return "0"
     if p < 1e-4:
         mantissa, _, exponent = f"{p:.0e}".partition("e")
         return f"{mantissa}{NARROW}\u00b7{NARROW}10{str(int(exponent)).translate(SUPERSCRIPT)}"
-    return fixed(p, 4) if p < 0.01 else fixed(p, 3) if p < 0.9995 else "1"
+    digits = 4 if p < 0.01 else 3
+    while near is not None and p > near and float(fixed(p, digits)) <= near and digits < 17:
+        digits += 1
+    return fixed(p, digits) if p < 0.9995 else "1"
 
 
 def one_in(power: int) -> str:

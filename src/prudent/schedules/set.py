@@ -1,12 +1,11 @@
 """SET: sparse evolutionary training, which grows weights at random."""
 
-import zlib
-
 import torch
 from torch import Tensor
 
 from prudent.schedules._regrowing import check, regrowing
 from prudent.scopes import check_sparsity
+from prudent.seeds import stream
 from prudent.upkeep import Revise, Step
 
 
@@ -41,7 +40,7 @@ def set(  # noqa: A001 (the method's name)
 
     def at_random(step: Step, name: str, weight: Tensor) -> Tensor:
         # a generator for each (step, layer), so that no draw depends on those before it
-        own = (seed * 1_000_003 + step.index) * 4_294_967_291 + zlib.crc32(name.encode())
-        return torch.rand(weight.shape, generator=torch.Generator().manual_seed(own % 2**63))
+        generator = torch.Generator().manual_seed(stream(f"growth of {name} after step {step.index}", seed))
+        return torch.rand(weight.shape, generator=generator)
 
     return regrowing(lambda _index, _last: fraction, at_random, every=every, until=until)

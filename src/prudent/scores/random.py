@@ -7,6 +7,7 @@ from torch import nn
 
 from prudent.batches import Batch
 from prudent.network import Scores, prunable
+from prudent.seeds import stream
 
 NEEDS = ()
 UNIT = "weight"
@@ -32,7 +33,8 @@ def random(model: nn.Module, batches: Iterable[Batch] | None = None, *, seed: in
     Source: the control asked for by Blalock et al. 2020, "What is the State of Neural Network Pruning?",
     arXiv:2003.03033, section 6.
     """
-    generator = torch.Generator().manual_seed(seed)
+    # a stream of its own: that of torch.manual_seed(seed) may have drawn the weights
+    generator = torch.Generator().manual_seed(stream("random scores", seed))
     return {
         name: torch.rand(weight.shape, generator=generator).to(weight.device)
         for name, weight in prunable(model).items()

@@ -87,7 +87,22 @@ function thinned(ticks, width, room = 34) {
 }
 
 /* Draw each chart when it comes near the window, and again when the window changes. */
+/* Keeps the page's load event waiting until the charts are there: who photographs or prints the page on load gets them. */
+function holdLoading() {
+  const frame = element("iframe");
+  frame.hidden = true;
+  document.body.append(frame);
+  frame.contentDocument.open();
+  return () => {
+    frame.contentDocument.close();
+    frame.remove();
+  };
+}
+
 function watchCharts() {
+  const atOnce = Object.keys(CHARTS).filter((id) => document.getElementById(id).getBoundingClientRect().top < innerHeight + 500);
+  for (const id of atOnce) seen.add(id);
+  drawCharts(atOnce);
   const near = new IntersectionObserver(
     (entries) => {
       for (const entry of entries.filter((e) => e.isIntersecting)) {
@@ -98,7 +113,7 @@ function watchCharts() {
     },
     { rootMargin: "500px 0px" },
   );
-  for (const id of Object.keys(CHARTS)) near.observe(document.getElementById(id));
+  for (const id of Object.keys(CHARTS)) if (!seen.has(id)) near.observe(document.getElementById(id));
   let waiting;
   let width = 0;
   new ResizeObserver(([entry]) => {

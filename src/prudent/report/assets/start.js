@@ -9,6 +9,7 @@
   followReader();
   readAddress();
   showLook();
+  const release = holdLoading();
   try {
     await unpackPlotly();
     watchCharts();
@@ -17,6 +18,8 @@
       document.getElementById(id).replaceChildren(element("p", "note", "This browser cannot unpack the charts; the tables hold their numbers."));
     }
     console.warn(`prudent: no charts (${problem})`);
+  } finally {
+    release();
   }
   document.documentElement.dataset.ready = "1";
 })();

@@ -89,7 +89,7 @@ def _legend(run: Run) -> list[dict[str, Any]]:
 
 def _chart(run: Run, measure: Measure) -> dict[str, Any]:
     """What one chart draws: a point with its interval for each candidate, on a scale that fits all of them."""
-    dense = summary(dense_values(run, measure.key))
+    dense = summary(dense_values(run, measure.key), share=measure.share)
     points = [[_point(run, method, i, measure) for i in range(len(method.sparsities))] for method in run.methods]
     drawn = [dense, *(p["metric"] for each in points for p in each)]
     ends = [v for m in drawn for v in (m.value, m.lo, m.hi) if v is not None]
@@ -111,7 +111,7 @@ def _chart(run: Run, measure: Measure) -> dict[str, Any]:
 
 
 def _point(run: Run, method: Method, i: int, measure: Measure) -> dict[str, Any]:
-    metric = summary(values(run, method, i, measure.key))
+    metric = summary(values(run, method, i, measure.key), share=measure.share)
     return {
         "metric": metric,
         **_numbers(metric),
@@ -197,7 +197,7 @@ def table(run: Run) -> dict[str, Any]:
 
 
 def _cell(run: Run, measure: Measure, each: list[float]) -> dict[str, str]:
-    metric = summary(each)
+    metric = summary(each, share=measure.share)
     return {"value": measure.bare(metric.value, finely=finely(run)), "between": _between(run, measure, metric)}
 
 
@@ -206,11 +206,11 @@ def saved(run: Run) -> dict[str, Any]:
     rows: list[list[Any]] = []
     measures = [m for m in MEASURES if has(run, m.key)]
     for measure in measures:
-        metric = summary(dense_values(run, measure.key))
+        metric = summary(dense_values(run, measure.key), share=measure.share)
         rows.append(["dense", 0.0, measure.key, metric.value, metric.lo, metric.hi, metric.interval])
     for method, i in run.candidates():
         for measure in measures:
-            metric = summary(values(run, method, i, measure.key))
+            metric = summary(values(run, method, i, measure.key), share=measure.share)
             row = [method.name, run.sparsity(method, i), measure.key, metric.value, metric.lo, metric.hi]
             rows.append([*row, metric.interval])
     return {"columns": ["network", "sparsity", "measure", "mean", "lo", "hi", "interval"], "rows": rows}

@@ -10,7 +10,7 @@ from prudent.report.looks import for_each_method
 from prudent.report.reading import Method, Run
 from prudent.report.writing import number, one_in, p_value
 from prudent.types import Certificate
-from prudent.wording import exact_percent, percent
+from prudent.wording import exact_percent, percent, percent_above
 
 LEAST = 1e-9
 """Smaller p-values are drawn here."""
@@ -34,7 +34,7 @@ def view(run: Run) -> dict[str, Any]:
         "seed": run.declared[2],
         "others": len(run.seeds) > 1,
         "methods": for_each_method(run, _method),
-        "planner": certificate.counts is not None,
+        "planner": _has_planner(certificate),
         "data": {
             "walks": [
                 {f"c-walk-{k}": _walk(run, method, risk) for k, risk in enumerate(run.risks)} for method in run.methods
@@ -42,9 +42,14 @@ def view(run: Run) -> dict[str, Any]:
             "scale": _scale(run),
             "delta": math.log10(certificate.delta),
             "passes": f"passes: p ≤ {certificate.delta:g}",
-            "plan": _plan(run) if certificate.counts is not None else None,
+            "plan": _plan(run) if _has_planner(certificate) else None,
         },
     }
+
+
+def _has_planner(certificate: Certificate) -> bool:
+    """Whether the planner speaks of this certificate's bound."""
+    return certificate.counts is not None and certificate.bound == "binomial"
 
 
 def _method(run: Run, method: Method) -> dict[str, Any]:
@@ -77,12 +82,12 @@ def _row(certificates: list[Certificate], i: int) -> dict[str, Any]:
 def _cell(certificate: Certificate, i: int) -> dict[str, str]:
     state = certificate.states[i]
     upper = ""
-    if certificate.counts is not None:
-        upper = percent(upper_limit(certificate.counts[i], certificate.n, delta=certificate.delta), 1)
+    if certificate.counts is not None and certificate.bound == "binomial":
+        upper = percent_above(upper_limit(certificate.counts[i], certificate.n, delta=certificate.delta), 1)
     return {
         "count": _count(certificate, i),
         "upper": upper,
-        "p": p_value(certificate.p_values[i]),
+        "p": p_value(certificate.p_values[i], near=certificate.delta),
         "state": state,
         "word": {"passed": "passed", "stopped": "stopped here", "not tested": "not tested"}[state],
         "icon": {"passed": "ok", "stopped": "stop", "not tested": "part"}[state],

@@ -13,7 +13,7 @@ from prudent.report.reading import Run
 from prudent.report.speeds import Timing, flag, noise, timing
 from prudent.report.writing import times
 from prudent.types import Certificate
-from prudent.wording import NARROW, exact_percent, fixed, percent, plural, size
+from prudent.wording import NARROW, exact_percent, fixed, percent, percent_above, plural, size
 
 BADGES = {"certified": "Certified", "nothing": "Nothing certified", "broken": "Certificate broken"}
 
@@ -60,12 +60,12 @@ def gauge(certificate: Certificate, at: int) -> dict[str, Any]:
     """Observed losses of a candidate, their pointwise upper limit and the tolerated limit, on one scale."""
     observed = certificate.empirical_risks[at]
     upper = None
-    if certificate.counts is not None:
+    if certificate.counts is not None and certificate.bound == "binomial":
         upper = upper_limit(certificate.counts[at], certificate.n, delta=certificate.delta)
     end = _round_up(max(1.5 * certificate.alpha, 1.08 * (upper or observed)))
     return {
         "observed": percent(observed, 1),
-        "upper": None if upper is None else percent(upper, 1),
+        "upper": None if upper is None else percent_above(upper, 1),
         "level": exact_percent(certificate.delta, complement=True),
         "limit": exact_percent(certificate.alpha),
         "end": percent(end),
@@ -189,15 +189,16 @@ def _dots(run: Run, measure: Measure) -> dict[str, Any]:
 def todo(certificate: Certificate) -> dict[str, Any]:
     """What would have certified something: more examples, or a limit declared looser."""
     alpha, delta, n = certificate.alpha, certificate.delta, certificate.n
-    rates = [alpha / 10, alpha / 4, alpha / 2]
+    binomial = certificate.counts is not None and certificate.bound == "binomial"
+    rates = [alpha / 10, alpha / 4, alpha / 2] if binomial else []
     rows = []
     for rate in rates:
         examples = examples_needed(rate, alpha=alpha, delta=delta)
         rows.append({"rate": percent(rate), "n": f"{examples:,}" if examples is not None else f"over {LIMIT:,}"})
     loosest = None
-    if certificate.counts is not None:
-        loosest = percent(upper_limit(certificate.counts[0], n, delta=delta))
-    allowed = most_losses(n, alpha=alpha, delta=delta)
+    if certificate.counts is not None and binomial:
+        loosest = percent_above(upper_limit(certificate.counts[0], n, delta=delta), 2)
+    allowed = most_losses(n, alpha=alpha, delta=delta) if binomial else None
     return {
         "needed": needed(certificate),
         "rows": rows,
