@@ -32,10 +32,8 @@ class Attention(nn.Module):
         query, key, value = (
             layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )  # (batch, heads, tokens, size)
-        attention = (query @ key.transpose(2, 3) * query.shape[3] ** -0.5).softmax(
-            dim=3
-        )  # (batch, heads, tokens, tokens)
-        answer: Tensor = self.proj((attention @ value).transpose(1, 2).flatten(2))
+        similarity = query @ key.transpose(2, 3) * query.shape[3] ** -0.5  # (batch, heads, tokens, tokens)
+        answer: Tensor = self.proj((similarity.softmax(dim=3) @ value).transpose(1, 2).flatten(2))
         return answer
 
 
