@@ -20,16 +20,23 @@ SHAPE = (3, 32, 32)
 """What every architecture takes with its default options."""
 
 
+def or_refusal(what):
+    """What a function returns, or None and why it refuses."""
+    try:
+        return what(), ""
+    except (BadInput, CannotPrune) as error:
+        return None, str(error)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [SHAPE, (1, 32, 32), (2,), (1, 8, 8), (1, 28, 28), (3, 33, 40)], ids=str)
 def test_builds_and_answers_or_refuses(name, shape):
-    try:
-        model = build(name, shape, 7, seed=0, options={})
-    except BadInput as error:
-        assert shape != SHAPE, error
-        assert name in str(error)
-        assert str(shape) in str(error), "the message says what came"
-        assert "\n" not in str(error)
+    model, refusal = or_refusal(lambda: build(name, shape, 7, seed=0, options={}))
+    if model is None:
+        assert shape != SHAPE, refusal
+        assert name in refusal
+        assert str(shape) in refusal, "the message says what came"
+        assert "\n" not in refusal
         return
     inputs = torch.rand(3, *shape)
     answer = model(inputs)
@@ -67,17 +74,16 @@ def test_seeded_and_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_is_plain_and_can_be_cut_or_says_what_is_in_the_way(name):
     model = build(name, SHAPE, 5, seed=0, options={})
-    try:
-        found = links(model)
-    except CannotPrune as error:
-        assert "\n" not in str(error)
+    found, refusal = or_refusal(lambda: links(model))
+    if found is None:
+        assert "\n" not in refusal
         return
     layers = [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     assert [link.layer for link in found] == layers[:-1]
     pruned = prune(model, sparsity=0.5, granularity="channel", scope="layer")
     small = shrink(pruned, torch.rand(1, *SHAPE))
     assert small.proof.difference <= small.proof.tolerance
-    assert 0 < small.macs
+    assert small.macs > 0
     assert small.params < sum(p.numel() for p in model.parameters())
 
 
