@@ -1,5 +1,6 @@
 """The architectures of the literature: published sizes, forward passes written out again, initial weights, refusals."""
 
+import inspect
 import math
 import os
 import subprocess
@@ -13,12 +14,19 @@ from torch.nn import functional as F
 
 from prudent.building import build
 from prudent.errors import BadInput, CannotPrune, UnknownName
+from prudent.models import MODELS
 from prudent.models._checks import check_word
 from prudent.models._initialisation import initialise
+from prudent.models.mobilenet_v2 import _round
 from prudent.network import macs, parameters, prunable, seeded
 from prudent.surgery.chain import links
 
 MNIST, CIFAR, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
+
+
+def has_init(name):
+    return "init" in inspect.signature(MODELS[name]).parameters
+
 
 SIZES = [
     # Han et al. 2015: 267 k weights; 784 * 300 + 300 * 100 + 100 * 10 and 410 biases
@@ -227,6 +235,15 @@ def test_mobilenet_forward(stem):
     agree(model, inputs, x @ state["fc.weight"].T + state["fc.bias"])
 
 
+def test_mobilenet_channels_are_multiples_of_8_and_at_least_nine_tenths():
+    # width 0.35 of 32, 16, 24, 32, 64, 96, 160 and 320 channels, as published with that width
+    assert [_round(0.35 * c) for c in (32, 16, 24, 32, 64, 96, 160, 320)] == [16, 8, 8, 16, 24, 32, 56, 112]
+    for tenths in range(1, 2000):
+        channels = tenths / 10
+        allowed = [m for m in range(8, 400, 8) if m >= 0.9 * channels]
+        assert _round(channels) == min(allowed, key=lambda m: (abs(m - channels), -m)), channels
+
+
 def test_vit_is_torchs_own_encoder():
     options = {"patch": 3, "width": 24, "depth": 2, "heads": 4, "hidden": 40}
     model, state, inputs = ready("vit", (2, 9, 12), options)
@@ -322,6 +339,24 @@ def test_initial_weights(init, linear, conv):
     assert not model[1].bias.any()
     largest = float(model[0].weight.abs().max()) / linear
     assert (largest <= math.sqrt(3)) == (init == "glorot_uniform")
+
+
+def test_each_paper_draws_its_own():
+    assert {name: inspect.signature(MODELS[name]).parameters["init"].default for name in MODELS if has_init(name)} == {
+        **dict.fromkeys(("lenet_300_100", "lenet_5"), "glorot_normal"),
+        **dict.fromkeys(("dropnet_a", "dropnet_b", "dropnet_c"), "glorot_uniform"),
+        **dict.fromkeys(("vgg", "resnet_18", "resnet_cifar", "wide_resnet", "densenet_cifar"), "he_normal"),
+        "mobilenet_v2": "he_normal",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if has_init(name)])
+def test_init_reaches_the_weights(name):
+    options = {"stem": "cifar"} if name == "mobilenet_v2" else {}
+    default = build(name, CIFAR, 10, seed=0, options=options)
+    drawn = build(name, CIFAR, 10, seed=0, options={**options, "init": "torch"})
+    for weight_name, weight in prunable(default).items():
+        assert not torch.equal(weight, drawn.state_dict()[weight_name]), weight_name
 
 
 def test_init_is_an_option_and_torchs_own_can_be_had():
@@ -480,9 +515,11 @@ def test_refusals(name, shape, options, message):
      ("resnet_18", (3, 8, 8), {"stem": "cifar"}), ("resnet_cifar", (1, 4, 4), {"depth": 8}),
      ("wide_resnet", (1, 4, 4), {"depth": 10, "width": 1}), ("densenet_cifar", (1, 4, 4), {"depth": 10}),
      ("mobilenet_v2", (1, 32, 32), {}), ("mobilenet_v2", (1, 8, 8), {"stem": "cifar"}),
-     ("vit", (1, 4, 4), {"depth": 1}), ("small_cnn", (1, 4, 4), {}), ("mlp", (3, 2), {"hidden": ()})],
+     ("vit", (1, 4, 4), {"depth": 1}), ("small_cnn", (1, 4, 4), {}), ("mlp", (3, 2), {"hidden": ()}),
+     ("lenet_5", (1, 18, 30), {}), ("dropnet_b", (1, 4, 13), {}), ("dropnet_c", (3, 16, 48), {}),
+     ("small_cnn", (1, 14, 4), {}), ("vit", (1, 8, 4), {"depth": 1})],
 )  # fmt: skip
-def test_the_smallest_image_is_enough(name, shape, options):
+def test_the_smallest_image_is_enough_and_none_has_to_be_square(name, shape, options):
     model = build(name, shape, 2, seed=0, options=options)
     assert model(torch.rand(3, *shape)).shape == (3, 2)
 
