@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from prudent.models._checks import check_classes, check_rate, check_shape, check_sizes
+
 
 def mlp(shape: Sequence[int], classes: int, *, hidden: Sequence[int] = (30,), dropout: float = 0.0) -> nn.Sequential:
     """Fully connected layers with ReLU between them, and dropout before the last if asked for.
@@ -19,8 +21,15 @@ def mlp(shape: Sequence[int], classes: int, *, hidden: Sequence[int] = (30,), dr
 
     Returns: a plain network (nn.Sequential); inputs (batch, *shape), logits (batch, classes).
 
+    Raises:
+        BadInput: a shape without elements, no classes, hidden layers without units, a rate outside [0, 1).
+
     Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition" (LeNet-300-100).
     """
+    check_shape("mlp", shape)
+    check_classes("mlp", classes)
+    check_sizes("mlp", "hidden", hidden)
+    check_rate("mlp", "dropout", dropout)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     size = math.prod(shape)
     for i, units in enumerate(hidden, start=1):

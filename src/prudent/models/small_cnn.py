@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from prudent.models._checks import check_classes, check_image, check_rate, check_sizes
+
 
 def small_cnn(
     shape: Sequence[int],
@@ -27,10 +29,17 @@ def small_cnn(
 
     Returns: a plain network (nn.Sequential); inputs (batch, channels, height, width), logits (batch, classes).
 
+    Raises:
+        BadInput: no image or one below 4 x 4, no classes, not three widths, sizes below 1, a rate outside [0, 1).
+
     Source: the usual small test bed (a LeNet-5 with padding and ReLU); dropout before the last layer as in Laves et
     al. 2019, arXiv:1909.13550.
     """
-    channels, height, width = shape
+    channels, height, width = check_image("small_cnn", shape, smallest=4)
+    check_classes("small_cnn", classes)
+    check_sizes("small_cnn", "widths", widths, count=3)
+    check_sizes("small_cnn", "hidden units", (hidden,))
+    check_rate("small_cnn", "dropout", dropout)
     a, b, c = widths
     flat = c * (height // 4) * (width // 4)
     return nn.Sequential(
