@@ -14,7 +14,7 @@ from prudent.batches import Batch, Batches, check_repeatable
 from prudent.errors import BadInput, reason
 from prudent.gradients import trainable
 from prudent.network import Scores, prunable, seeded
-from prudent.observation import labelled, needed
+from prudent.observation import labelled, needed, quiet
 from prudent.scopes import check_sparsity, count
 
 NEEDS = ("data", "labels", "gradients")
@@ -72,7 +72,7 @@ def espn(
     check_repeatable(batches)
     weights = trainable(model)
     if penalty is None:
-        steps = max_epochs * sum(1 for _ in batches)
+        steps = max_epochs * sum(1 for _ in quiet(batches))
         penalty = min(6 * (1 - MOMENTUM) / (lr * max(steps, 1)), THRESHOLD * (1 - MOMENTUM) / (2 * lr))
     total = sum(weight.numel() for weight in weights.values())
     target = total - count(sparsity, total)
@@ -84,7 +84,8 @@ def espn(
     with torch.enable_grad(), seeded(seed):
         for epoch in range(max_epochs):
             ordered = batches.shuffled(seed=seed, epoch=epoch) if isinstance(batches, Batches) else batches
-            _one_epoch(copied, mask, method, labelled(ordered, model, score="espn"), penalty)
+            examples = labelled(ordered, model, score="espn", seed=seed * 1_000_003 + epoch)
+            _one_epoch(copied, mask, method, examples, penalty)
             left = sum(int((m.detach().abs() > THRESHOLD).sum()) for m in mask.values())
             if left <= target:
                 break

@@ -10,7 +10,7 @@ from prudent.batches import Batch
 from prudent.errors import BadInput
 from prudent.gradients import trainable
 from prudent.network import Scores, is_sequence, prunable
-from prudent.observation import device_of
+from prudent.observation import device_of, quiet
 from prudent.surgery.chain import ELEMENTWISE
 from prudent.thinning import thin
 
@@ -83,7 +83,7 @@ def _shape(model: nn.Module, batches: Iterable[Batch] | None, example: Tensor | 
     """The shape of one input."""
     inputs = example
     if inputs is None and batches is not None:
-        batch = next(iter(batches), None)
+        batch = next(quiet(batches), None)
         inputs = batch if batch is None or isinstance(batch, Tensor) else batch[0]
     if inputs is not None:
         if not inputs.is_floating_point():

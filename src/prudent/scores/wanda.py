@@ -33,8 +33,8 @@ def wanda(model: nn.Module, batches: Iterable[Batch] | None = None) -> Scores:
 
     Raises:
         BadInput: no data.
-        CannotPrune: nothing to prune, a transposed convolution, or nn.MultiheadAttention, whose projections read what no
-            layer shows.
+        CannotPrune: nothing to prune, a transposed convolution, or nn.MultiheadAttention, whose projections read
+            what no layer shows.
 
     Source: Sun et al. 2024, "A Simple and Effective Pruning Approach for Large Language Models", arXiv:2306.11695;
     there for linear layers.
@@ -44,8 +44,8 @@ def wanda(model: nn.Module, batches: Iterable[Batch] | None = None) -> Scores:
     attention = [name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)]
     if attention:
         raise CannotPrune(
-            f"score 'wanda' looks at what each layer reads; nn.MultiheadAttention ({attention[0]!r}) multiplies without "
-            "calling its layers: use one made of linear layers"
+            f"score 'wanda' looks at what each layer reads; nn.MultiheadAttention ({attention[0]!r}) multiplies "
+            "without calling its layers: use one made of linear layers"
         )
     names = {id(weight): name for name, weight in weights.items()}
     layers = {name: module for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
