@@ -1,6 +1,7 @@
 """Synaptic flow."""
 
 import copy
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -30,9 +31,10 @@ def synflow(
 
         score(w) = w * dR/dw / R,    R = sum of the outputs for an input of ones, of the network with weights |w|
 
-    R is linear in the weights of a layer, so that each layer's scores sum to 1, and what flows into a hidden unit flows
-    out of it. After step t a share (1 - sparsity) ** (t / steps) of the weights is kept, and the scores are those of
-    what is left: so no layer is emptied while another has weights to spare. No data are needed, only an input's shape.
+    What flows into a hidden unit flows out of it, and in a network without skip connections each layer's scores sum to
+    1, since R is linear in the weights of a layer. After step t a share (1 - sparsity) ** (t / steps) of the weights is
+    kept, and the scores are those of what is left: so no layer is emptied that all flow must pass (one that a skip
+    connection goes around may be). No data are needed, only an input's shape.
 
     Args:
         model: linear and convolution layers, batch normalisations (in evaluation mode), and activations that let
@@ -67,12 +69,12 @@ def synflow(
                 weight.copy_(dense[name] * kept[name])
         with torch.enable_grad():
             total = positive(ones).sum()
+            size = float(total.detach())
             parts = torch.autograd.grad(total, list(inside.values()), allow_unused=True, materialize_grads=True)
-        if not torch.isfinite(total):
-            raise BadInput(f"the flow through the network must be finite; it is {float(total):g}: scale the weights")
-        whole = total.detach().abs().clamp_min(torch.finfo(torch.float64).tiny)
+        if not math.isfinite(size):
+            raise BadInput(f"the flow through the network must be finite; it is {size:g}: scale the weights")
         return {
-            name: (weight.detach() * part).abs() / whole
+            name: (weight.detach() * part).abs() / max(size, torch.finfo(torch.float64).tiny)
             for (name, weight), part in zip(inside.items(), parts, strict=True)
         }
 
