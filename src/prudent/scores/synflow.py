@@ -74,7 +74,7 @@ def synflow(
         if not math.isfinite(size):
             raise BadInput(f"the flow through the network must be finite; it is {size:g}: scale the weights")
         return {
-            name: (weight.detach() * part).abs() / max(size, torch.finfo(torch.float64).tiny)
+            name: (weight.detach() * part).abs() / max(abs(size), torch.finfo(torch.float64).tiny)
             for (name, weight), part in zip(inside.items(), parts, strict=True)
         }
 
