@@ -37,7 +37,8 @@ def test_it_finds_the_inputs_that_matter_where_magnitude_cannot():
     assert not set(by_size.nonzero()[:, 1].tolist()) & RELEVANT
 
 
-def test_a_problem_learned_by_hand():
+@pytest.mark.parametrize("penalty", [0.01, 3.0])  # the larger one takes entries below zero
+def test_a_problem_learned_by_hand(penalty):
     # one weight, one step of plain descent each: m and w follow the gradients of the loss and of the penalty
     model = nn.Sequential(nn.Linear(1, 2, bias=False)).double()
     start = torch.tensor([[0.3], [-0.2]], dtype=torch.float64)
@@ -45,13 +46,14 @@ def test_a_problem_learned_by_hand():
         model[0].weight.copy_(start)
     inputs, labels = torch.tensor([[1.0], [2.0]], dtype=torch.float64), torch.tensor([0, 1])
     with pytest.warns(UserWarning, match="2 entries left, of which 1 are to be kept"):
-        scores = espn(model, [(inputs, labels)], sparsity=0.5, penalty=0.01, lr=0.1, max_epochs=3)
+        scores = espn(model, [(inputs, labels)], sparsity=0.5, penalty=penalty, lr=0.1, max_epochs=3)
     w, m, fast_w, fast_m = start.clone(), torch.ones_like(start), torch.zeros_like(start), torch.zeros_like(start)
     for _ in range(3):
         share = (inputs @ (w * m).T).softmax(1)
         slope = (share - nn.functional.one_hot(labels, 2)).T @ inputs / 2
-        fast_w, fast_m = 0.9 * fast_w + slope * m, 0.9 * fast_m + slope * w + 0.01 * m.sign()
+        fast_w, fast_m = 0.9 * fast_w + slope * m, 0.9 * fast_m + slope * w + penalty * m.sign()
         w, m = w - 0.1 * fast_w, m - 0.1 * fast_m
+    assert (m < 0).all() == (penalty > 1)
     torch.testing.assert_close(scores["0.weight"], m.abs())
 
 
