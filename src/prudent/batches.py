@@ -75,5 +75,6 @@ def check_purpose(batches: Iterable[Batch], *, purpose: str, allowed: tuple[Spli
 
 def check_repeatable(batches: Iterable[Batch]) -> None:
     """Refuse an iterator, which would be empty from the second pass on."""
-    if iter(batches) is batches:
+    # asking a DataLoader, which is none, for its iterator would move the global random generator
+    if isinstance(batches, Iterator) and iter(batches) is batches:
         raise BadInput("batches are read more than once: pass a list, a DataLoader or Batches, not an iterator")

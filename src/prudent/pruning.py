@@ -102,7 +102,8 @@ def prune(
         minimum: at least so many units stay in every layer, under scope "global".
         control: put a control in the method's place (see prudent.controls): "random", "shuffled", "inverted", "reinit".
         batches: examples for scores that need data, of the train or validation split.
-        example: inputs (batch, ...) that the network is tried on before anything else, if given.
+        example: inputs (batch, ...) that the network is tried on before anything else, if given; a score that needs
+            the shape of an input takes it from here.
         within: a mask whose removed units stay removed; `sparsity` counts them.
         like: copy the number of removed units in each layer from this mask (the control that asks whether a score
             chooses better weights, or only better layers); `sparsity` and `scope` then only label the result.

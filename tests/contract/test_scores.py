@@ -10,7 +10,7 @@ from prudent.network import prunable
 from prudent.scopes import count
 from prudent.scores import SCORES
 from prudent.surgery.chain import links
-from tests.conftest import assert_untouched, batches, chain, snapshot
+from tests.conftest import assert_untouched, batches, chain, images, snapshot
 
 NAMES = list(SCORES)
 
@@ -58,7 +58,7 @@ def test_refuses_a_network_with_nothing_to_prune(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_says_what_it_needs_and_refuses_to_go_without(name):
     needs = SCORES.constant(name, "NEEDS")
-    assert set(needs) <= {"data", "labels", "gradients"}
+    assert set(needs) <= {"data", "labels", "gradients", "example"}
     assert SCORES.constant(name, "UNIT") in ("weight", "channel")
     model = chain(norm=True)
     if "data" in needs:
@@ -66,6 +66,10 @@ def test_says_what_it_needs_and_refuses_to_go_without(name):
             SCORES[name](model, None)
         with pytest.raises(BadInput, match="data"):
             SCORES[name](model, [])
+    elif "example" in needs:
+        with pytest.raises(BadInput, match=f"score '{name}' needs an example"):
+            SCORES[name](model, None)
+        SCORES[name](model, None, example=images(2)[0])
     else:
         SCORES[name](model, None)
     unlabelled = [inputs for inputs, _ in batches()]

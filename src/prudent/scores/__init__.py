@@ -5,8 +5,10 @@ A score that judges whole output channels gives tensors of shape (channels,) for
 method that also changes the weights it keeps returns `Reweighted`. A score leaves weights, modes, hooks, gradients and
 random generators as they were.
 
-Two constants say what a file is: NEEDS, some of "data", "labels", "gradients"; and UNIT, "weight" or "channel". Of its
-options `prune` fills in `seed` and `sparsity` (the fraction that is to be removed), where a score has them.
+Two constants say what a file is: NEEDS, some of "data", "labels", "gradients" (of every prunable weight: none may be
+frozen) and "example" (the shape of an input, from the option `example` or from batches); and UNIT, "weight" or
+"channel". Of its options `prune` fills in `seed`, `sparsity` (the fraction that is to be removed) and `example`, where
+a score has them.
 """
 
 from types import ModuleType
