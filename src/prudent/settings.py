@@ -68,6 +68,9 @@ class Method(_Table):
     title: str = Field("", max_length=80, description="its name on the page; by default made from the settings")
     score: str = Field("magnitude", description="importance score: a name, or package.module:callable")
     options: Options = Field({}, description="the score's own options")
+    scored: Literal["dense", "initial"] = Field(
+        "dense", description="score the trained dense network, or its initial weights (pruning before training)"
+    )
     granularity: Granularity = Field("weight", description="what is removed as one piece")
     pattern: Pair | None = Field(None, description="of n:m: [n, m], n of each m weights are kept")
     block: Pair | None = Field(None, description="of block: [rows, columns]")
@@ -231,6 +234,8 @@ def _method_problems(method: Method) -> Iterator[str]:
         yield f"method {method.name!r}: schedule {method.schedule!r} removes single weights; got {method.granularity!r}"
     if method.schedule in DURING and method.retraining.epochs == 0:
         yield f"method {method.name!r}: schedule {method.schedule!r} prunes during [retraining], which has no epochs"
+    if method.scored == "initial" and method.schedule != "one_shot":
+        yield f"method {method.name!r}: before training there is one step only: its schedule is 'one_shot'"
     if method.schedule_options and method.schedule not in DURING:
         yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
 

@@ -36,7 +36,7 @@ def masked_network(options: Options, inputs: Inputs, data: Data, architecture: A
 
 
 def _chosen(options: Options, inputs: Inputs, data: Data) -> Pruned:
-    scored, within = _source(inputs)
+    scored, within = _source(inputs, initial=options["scored"] == "initial")
     like = _mask_of(inputs["like"]) if "like" in inputs else None
     control = options["control"]
     if like is not None and control in ("shuffled", "reinit"):
@@ -79,9 +79,11 @@ def everything(model: nn.Module) -> Mask:
     )
 
 
-def _source(inputs: Inputs) -> tuple[nn.Module, Mask | None]:
+def _source(inputs: Inputs, *, initial: bool) -> tuple[nn.Module, Mask | None]:
     """The network whose weights are scored, of the original shape, and what it has lost already."""
     dense = module_of(network_of(inputs["dense"]))
+    if initial:
+        dense.load_state_dict(load_tensors(inputs["dense"].read(INITIAL)))
     if "parent" not in inputs:
         return dense, None
     parent = network_of(inputs["parent"])
