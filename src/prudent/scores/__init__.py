@@ -5,8 +5,10 @@ A score that judges whole output channels gives tensors of shape (channels,) for
 method that also changes the weights it keeps returns `Reweighted`. A score leaves weights, modes, hooks, gradients and
 random generators as they were.
 
-Two constants say what a file is: NEEDS, some of "data", "labels", "gradients"; and UNIT, "weight" or "channel". Of its
-options `prune` fills in `seed` and `sparsity` (the fraction that is to be removed), where a score has them.
+Two constants say what a file is: NEEDS, some of "data", "labels", "gradients"; and UNIT, "weight" or "channel". A third
+says what it can judge where that is not every network: SUITS, "normalised" for a batch normalisation after every layer
+but the last. A network that a score does not suit is refused as a whole. Of its options `prune` fills in `seed` and
+`sparsity` (the fraction that is to be removed), where a score has them.
 """
 
 from types import ModuleType
