@@ -252,7 +252,12 @@ def convolutions():
     return model
 
 
-@pytest.mark.parametrize(("make", "shape"), [(two_layers, (4,)), (convolutions, (1, 8, 8))])
+def sequences():
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2), nn.Flatten())
+
+
+@pytest.mark.parametrize(("make", "shape"), [(two_layers, (4,)), (convolutions, (1, 8, 8)), (sequences, (3, 4))])
 @pytest.mark.parametrize("rows", [1, 100, 8192])
 def test_oracle_is_brute_force(make, shape, rows, monkeypatch):
     monkeypatch.setattr(sys.modules["prudent.scores.oracle"], "ROWS", rows)
