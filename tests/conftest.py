@@ -54,6 +54,21 @@ def chain(*, norm: bool = False) -> nn.Sequential:
     return model
 
 
+def normalised() -> nn.Sequential:
+    """The same with a batch normalisation after every layer but the last."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(24, 10), nn.BatchNorm1d(10), nn.ReLU(), nn.Dropout(0.5), nn.Linear(10, 3),
+    )  # fmt: skip
+    with torch.no_grad():
+        for at in (1, 5, 10):
+            for values in (model[at].weight, model[at].bias):
+                values.copy_(torch.randn(len(values)))
+    return model
+
+
 def images(n: int = 60, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Images whose class is which third is brightest: easy to learn."""
     generator = torch.Generator().manual_seed(seed)

@@ -128,8 +128,8 @@ def test_best_epoch_is_the_first_of_the_lowest():
 
 def test_what_is_removed_stays_zero_in_the_best_epoch():
     pruned = prune(chain(norm=True), sparsity=0.5, granularity="channel")
-    trained, history = run(pruned.model, epochs=6, validation=mislabelled(), mask=pruned.mask)
-    assert best_epoch(history).index < 5
+    trained, history = run(pruned.model, epochs=12, validation=mislabelled(), mask=pruned.mask)
+    assert best_epoch(history).index < 11, "else this shows nothing"
     for name, kept in pruned.mask.kept.items():
         assert (trained.get_parameter(name)[~kept] == 0).all()
         assert (trained.get_parameter(name)[kept] != 0).all()

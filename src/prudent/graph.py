@@ -9,8 +9,8 @@ from prudent.settings import DURING, Method, Settings
 from prudent.wording import percent
 
 READ = {
-    "score", "options", "scored", "granularity", "pattern", "block", "reduction", "layers", "scope", "minimum", "schedule",
-    "schedule_options", "rewind", "rewind_step", "control",
+    "score", "options", "scored", "granularity", "pattern", "block", "reduction", "layers", "scope", "minimum",
+    "schedule", "schedule_options", "rewind", "rewind_step", "control",
 }  # fmt: skip
 """What a cell reads of a method's settings; its name and title it does not."""
 

@@ -10,15 +10,21 @@ from prudent.network import prunable
 from prudent.scopes import count
 from prudent.scores import SCORES
 from prudent.surgery.chain import links
-from tests.conftest import assert_untouched, batches, chain, images, snapshot
+from tests.conftest import assert_untouched, batches, chain, images, normalised, snapshot
 
 NAMES = list(SCORES)
+CHOOSY = [name for name in NAMES if SCORES.constant(name, "SUITS") is not None]
+
+
+def network(name, *, norm=False):
+    """A network that the score suits."""
+    return normalised() if SCORES.constant(name, "SUITS") == "normalised" else chain(norm=norm)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", [False, True])
 def test_one_finite_number_for_each_prunable_weight(name, norm):
-    model = chain(norm=norm)
+    model = network(name, norm=norm)
     scores = SCORES[name](model, batches())
     weights = prunable(model)
     if SCORES.constant(name, "UNIT") == "channel":
@@ -31,7 +37,7 @@ def test_one_finite_number_for_each_prunable_weight(name, norm):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_twice(name):
-    model = chain()
+    model = network(name)
     first, second = (SCORES[name](model, batches()) for _ in range(2))
     assert all(torch.equal(first[k], second[k]) for k in first)
 
@@ -39,7 +45,7 @@ def test_same_twice(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("training", [False, True])
 def test_leaves_the_network_as_it_was(name, training):
-    model = chain(norm=True).train(training)
+    model = network(name, norm=True).train(training)
     model[0].eval()
     model[0].weight.grad = torch.ones_like(model[0].weight)
     before = snapshot(model)
@@ -55,12 +61,23 @@ def test_refuses_a_network_with_nothing_to_prune(name):
         SCORES[name](nn.Sequential(nn.ReLU()), batches())
 
 
+@pytest.mark.parametrize("name", CHOOSY)
+@pytest.mark.parametrize("norm", [False, True])
+def test_refuses_a_network_that_it_does_not_suit(name, norm):
+    model = chain(norm=norm)
+    before = snapshot(model)
+    with pytest.raises(CannotPrune, match=f"score '{name}' needs .*: use another score"):
+        SCORES[name](model, batches())
+    assert_untouched(model, before)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_says_what_it_needs_and_refuses_to_go_without(name):
     needs = SCORES.constant(name, "NEEDS")
     assert set(needs) <= {"data", "labels", "gradients", "example"}
     assert SCORES.constant(name, "UNIT") in ("weight", "channel")
-    model = chain(norm=True)
+    assert SCORES.constant(name, "SUITS") in (None, "normalised")
+    model = network(name, norm=True)
     if "data" in needs:
         with pytest.raises(BadInput, match=f"score '{name}' needs data"):
             SCORES[name](model, None)
@@ -86,7 +103,7 @@ def test_says_what_it_needs_and_refuses_to_go_without(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_prunes_by_name_and_never_changes_its_input(name):
-    model = chain(norm=True)
+    model = network(name, norm=True)
     before = snapshot(model)
     unit = SCORES.constant(name, "UNIT")
     for granularity in ("weight", "channel"):

@@ -5,10 +5,11 @@ A score that judges whole output channels gives tensors of shape (channels,) for
 method that also changes the weights it keeps returns `Reweighted`. A score leaves weights, modes, hooks, gradients and
 random generators as they were.
 
-Two constants say what a file is: NEEDS, some of "data", "labels", "gradients" (of every prunable weight: none may be
-frozen) and "example" (the shape of an input, from the option `example` or from batches); and UNIT, "weight" or
-"channel". Of its options `prune` fills in `seed`, `sparsity` (the fraction that is to be removed) and `example`, where
-a score has them.
+Constants say what a file is: NEEDS, some of "data", "labels", "gradients" (of every prunable weight: none is frozen)
+and "example" (the shape of an input, from the option `example` or from batches); UNIT, "weight" or "channel"; and where
+it cannot judge every network SUITS, "normalised" for a batch normalisation after every layer but the last. A network
+that a score does not suit is refused as a whole. Of its options `prune` fills in `seed`, `sparsity` (the fraction that
+is to be removed) and `example`, where a score has them.
 """
 
 from types import ModuleType

@@ -1,0 +1,44 @@
+"""What the channels of a plain network answer on data."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prudent.batches import Batch
+from prudent.observation import observe
+from prudent.surgery.chain import Link
+
+
+def channel_means(
+    model: nn.Module, chain: Sequence[Link], batches: Iterable[Batch], measure: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Mean of a measure of the activations, for each channel, over the examples and the positions of its map.
+
+        mean(c) = 1/(N M) sum_n sum_m measure(a_c(x_n, m))
+
+    Args:
+        model: the network. Not changed.
+        chain: its links; a is the output of `link.activation`.
+        batches: inputs, with labels or without; read once, in evaluation mode.
+        measure: from an activation to a tensor of its shape, element by element.
+
+    Returns: link.weight -> float64 tensor (channels,).
+
+    Raises:
+        BadInput: no examples.
+    """
+    modules = dict(model.named_modules())
+    # the features of a linear layer are on the last axis, whatever axes come between
+    axis = {link.weight: -1 if isinstance(modules[link.layer], nn.Linear) else 1 for link in chain}
+    sums: dict[str, Tensor] = {}
+    seen = dict.fromkeys(axis, 0)
+
+    def see(name: str, _: Tensor, activation: Tensor) -> None:
+        values = measure(activation).movedim(axis[name], 0).flatten(1)
+        total = values.sum(dim=1, dtype=torch.float64)
+        sums[name] = total if name not in sums else sums[name] + total
+        seen[name] += values.shape[1]
+
+    observe(model, batches, {link.weight: modules[link.activation] for link in chain}, see)
+    return {name: total / seen[name] for name, total in sums.items()}

@@ -1,0 +1,119 @@
+"""Greedy oracle: what removing each channel really costs, found by trying."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from prudent.assessment import check_labels
+from prudent.batches import Batch
+from prudent.errors import BadInput
+from prudent.network import Scores, evaluating, prunable
+from prudent.observation import device_of, labelled, needed
+from prudent.surgery.chain import Link, links
+
+NEEDS = ("data", "labels")
+UNIT = "channel"
+
+ROWS = 8192
+"""Most candidates x examples in one forward pass."""
+
+
+def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: int = 100_000) -> Scores:
+    """Order in which channels go if always that one is removed whose removal leaves the lowest loss.
+
+        removed(0) = {}
+        c(k)       = argmin over the channels c left of loss(network without removed(k) and c)
+        score(c(k)) = k
+
+    loss is the mean cross-entropy over all examples, weights as they are and in evaluation mode. Of equal losses the
+    first channel goes. Greedy: the best single channel each time, not the best set. U channels on B batches take
+    (U (U + 1) / 2 - 1) B forward passes, each with one more channel removed; that number is worked out first and
+    refused above the limit. (Candidates of a layer then share the layers before them, so they really take less.)
+
+    Args:
+        model: a plain network. Not changed.
+        batches: inputs and labels, of the train or validation split; read once and kept in memory.
+        passes: the most forward passes that may be spent, one for each candidate and batch.
+
+    Returns: one float64 tensor (channels,) for each layer whose channels can be removed: place in the order of
+    removal over all layers, 0 first, without unit; higher = keep.
+
+    Raises:
+        BadInput: no data, no labels, more forward passes than `passes`, a loss that is not finite.
+        CannotPrune: nothing to prune, or a network that is not plain.
+
+    Source: Tan, Motani 2020, "DropNet", arXiv:2207.06646, the oracle that it is compared with.
+    """
+    prunable(model)
+    chain = links(model)
+    data = list(labelled(needed(batches, score="oracle"), model, score="oracle"))
+    _check_cost(sum(link.channels for link in chain), len(data), passes)
+    keep = {link.weight: torch.ones(1, link.channels, dtype=torch.bool, device=device_of(model)) for link in chain}
+    owner = [(link.weight, channel) for link in chain for channel in range(link.channels)]
+    last = len(owner) - 1  # the place of the one that is left
+    scores = {name: torch.full_like(kept[0], last, dtype=torch.float64) for name, kept in keep.items()}
+    with torch.no_grad(), evaluating(model), _silencing(model, chain, keep):
+        for place in range(last):
+            losses = torch.cat([_losses(model, link, data, keep) for link in chain]).cpu().numpy()
+            # NumPy's argmin is the first of equal ones, torch's may be any
+            name, channel = owner[int(np.argmin(losses))]
+            scores[name][channel] = place
+            keep[name][0, channel] = False
+    return scores
+
+
+def _check_cost(channels: int, batches: int, passes: int) -> None:
+    cost = (channels * (channels + 1) // 2 - 1) * batches
+    if cost > passes:
+        raise BadInput(
+            f"score 'oracle' takes {cost:,} forward passes for {channels} channels on {batches} batches; the limit is "
+            f"passes={passes:,}: give fewer batches, or raise the limit"
+        )
+
+
+@contextmanager
+def _silencing(model: nn.Module, chain: Sequence[Link], keep: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let each layer read zeros from the channels that `keep` says are gone.
+
+    Of (candidates, channels) in `keep` each row is another network: from there on the batch is that many times as long.
+    """
+
+    def silence(link: Link, reader: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        kept, answer = keep[link.weight].repeat_interleave(link.block, dim=1), inputs[0]
+        middle, after = (answer.ndim - 1, 0) if isinstance(reader, nn.Linear) else (1, answer.ndim - 2)
+        kept = kept.reshape(len(kept), *[1] * middle, -1, *[1] * after)
+        return torch.where(kept, answer, 0.0).flatten(0, 1)
+
+    handles = [model.get_submodule(link.reader).register_forward_pre_hook(partial(silence, link)) for link in chain]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _losses(
+    model: nn.Module, link: Link, data: Sequence[tuple[Tensor, Tensor]], keep: dict[str, Tensor]
+) -> Float64[Tensor, " channels"]:
+    """The loss without each channel of one layer, summed over the examples; infinite for those that are gone."""
+    left = keep[link.weight]
+    candidates = left[0].nonzero()
+    losses = torch.full((link.channels,), torch.inf, dtype=torch.float64, device=left.device)
+    losses[candidates] = 0.0
+    for inputs, labels in data if len(candidates) else ():
+        for some in torch.split(candidates, max(1, ROWS // len(labels))):
+            keep[link.weight] = left & (torch.arange(link.channels, device=left.device) != some)
+            logits = model(inputs)
+            check_labels(labels, logits)
+            loss = cross_entropy(logits.double(), labels.repeat(len(some)), reduction="none")
+            losses[some[:, 0]] += loss.reshape(len(some), -1).sum(dim=1)
+    keep[link.weight] = left
+    if not torch.isfinite(losses[candidates]).all():
+        raise BadInput("score 'oracle' needs finite losses: look for NaN in the weights and the inputs")
+    return losses
