@@ -130,7 +130,8 @@ def prune(
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
     if example is not None:
         check_runs(model, example)
-    scores = _scores(model, score, batches, options or {}, {"seed": seed, "sparsity": amount, "example": example})
+    known = {"seed": seed, "sparsity": amount, "example": example, "granularity": granularity}
+    scores = _scores(model, score, batches, options or {}, known)
     per_unit = unit_scores(model, scores, units, scope=scope)
     ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
     make = partial(

@@ -9,7 +9,7 @@ Constants say what a file is: NEEDS, some of "data", "labels", "gradients" (of e
 and "example" (the shape of an input, from the option `example` or from batches); UNIT, "weight" or "channel"; and where
 it cannot judge every network SUITS, "normalised" for a batch normalisation after every layer but the last. A network
 that a score does not suit is refused as a whole. Of its options `prune` fills in `seed`, `sparsity` (the fraction that
-is to be removed) and `example`, where a score has them.
+is to be removed), `granularity` and `example`, where a score has them.
 """
 
 from types import ModuleType
