@@ -15,6 +15,7 @@ from prudent.bounds import BOUNDS
 from prudent.data import DATA
 from prudent.files import write_whole
 from prudent.models import MODELS
+from prudent.schedules import SCHEDULES
 from prudent.scores import SCORES
 
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -27,6 +28,8 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[certification]", settings.Certification),
     ("[certification.declared]", settings.Declared),
 )
+
+ALL_UNITS = "weight, n:m, block, channel, head"
 
 INTRODUCTION = """# Reference
 
@@ -47,11 +50,29 @@ def reference() -> str:
         parts.append(f"### {title}\n\n| key | values | default | meaning |\n|---|---|---|---|")
         parts += [f"| `{name}` | {values} | {default} | {meaning} |" for name, values, default, meaning in rows(table)]
         parts.append("")
-    for catalogue in (SCORES, BOUNDS, DATA, MODELS):
+    parts += scores()
+    for catalogue in (SCHEDULES, BOUNDS, DATA, MODELS):
         parts.append(f"## {catalogue.noun.capitalize()}s\n\n| name | what | source |\n|---|---|---|")
         parts += [f"| `{name}` | {' | '.join(_cell(text) for text in catalogue.summary(name))} |" for name in catalogue]
         parts.append("")
     return "\n".join(parts)
+
+
+def scores() -> list[str]:
+    """The table of importance scores: what each needs, and what it can remove."""
+    parts = [
+        "## Scores\n\nWhat a score needs is given to `prune` as `batches=` or `example=`; scores of weights are reduced "
+        'to blocks, channels and heads (`reduction=`). "new weights": the method also changes the weights it keeps.\n',
+        "| name | what | needs | granularities | source |\n|---|---|---|---|---|",
+    ]
+    for name in SCORES:
+        what, source = (_cell(text) for text in SCORES.summary(name))
+        needs = ", ".join(SCORES.constant(name, "NEEDS")) or "nothing"
+        if "Reweighted" in (SCORES.folder / f"{name}.py").read_text(encoding="utf-8"):
+            what += " (new weights)"
+        units = ALL_UNITS if SCORES.constant(name, "UNIT") == "weight" else "channel"
+        parts.append(f"| `{name}` | {what} | {needs} | {units} | {source} |")
+    return [*parts, ""]
 
 
 def rows(table: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
