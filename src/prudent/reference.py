@@ -31,6 +31,12 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
 
 ALL_UNITS = "weight, n:m, block, channel, head"
 
+SCORES_INTRODUCTION = """## Scores
+
+What a score needs is given to `prune` as `batches=` or `example=`. Scores of weights are reduced to blocks, channels and
+heads (`reduction=`). "New weights": the method also changes the weights that it keeps.
+"""
+
 INTRODUCTION = """# Reference
 
 This page is written by `make docs` from the code; a test keeps it current. For one method in full, read its file: the
@@ -60,16 +66,12 @@ def reference() -> str:
 
 def scores() -> list[str]:
     """The table of importance scores: what each needs, and what it can remove."""
-    parts = [
-        "## Scores\n\nWhat a score needs is given to `prune` as `batches=` or `example=`; scores of weights are reduced "
-        'to blocks, channels and heads (`reduction=`). "new weights": the method also changes the weights it keeps.\n',
-        "| name | what | needs | granularities | source |\n|---|---|---|---|---|",
-    ]
+    parts = [SCORES_INTRODUCTION, "| name | what | needs | granularities | source |\n|---|---|---|---|---|"]
     for name in SCORES:
         what, source = (_cell(text) for text in SCORES.summary(name))
         needs = ", ".join(SCORES.constant(name, "NEEDS")) or "nothing"
         if "Reweighted" in (SCORES.folder / f"{name}.py").read_text(encoding="utf-8"):
-            what += " (new weights)"
+            what += " New weights."
         units = ALL_UNITS if SCORES.constant(name, "UNIT") == "weight" else "channel"
         parts.append(f"| `{name}` | {what} | {needs} | {units} | {source} |")
     return [*parts, ""]
