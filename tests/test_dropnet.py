@@ -14,8 +14,7 @@ from prudent.errors import BadInput, CannotPrune, SplitMisuse, UnknownName
 from prudent.masks import Mask
 from prudent.network import fingerprint, macs, macs_by_layer, parameters
 from prudent.prediction import predict
-from prudent.surgery.cutting import cut
-from prudent.surgery.shrinking import plan_of
+from prudent.surgery.cutting import cut, plan_of
 from prudent.training import best_epoch, train
 from tests.conftest import assert_untouched, batches, chain, images, normalised, snapshot
 
@@ -203,6 +202,7 @@ def test_leaves_the_model_and_the_random_numbers_alone():
     [
         ({"metric": "min"}, UnknownName, "no metric named 'min'"),
         ({"scope": "all"}, UnknownName, "no scope named 'all'"),
+        ({"scope": "row"}, UnknownName, "no scope named 'row'.*Known: global, layer"),
         ({"fraction": 0.0}, BadInput, r"in \(0, 1\); got 0.0"),
         ({"fraction": 1.0}, BadInput, r"in \(0, 1\); got 1.0"),
         ({"kappa": 1.5}, BadInput, r"in \[0, 1\]; got 1.5"),

@@ -15,7 +15,7 @@ from prudent.errors import BadInput
 from prudent.masks import Mask, select
 from prudent.network import Scores, check_runs, macs_by_layer, seeded
 from prudent.observation import unlabelled
-from prudent.scopes import Scope, check_choice
+from prudent.scopes import check_choice
 from prudent.scores.activation_mean import activation_mean
 from prudent.seeds import stream
 from prudent.surgery.chain import links
@@ -23,6 +23,9 @@ from prudent.training import Epoch, Optimizer, best_epoch, train
 
 Ranking = Literal["minimum", "maximum", "random"]
 """What is dropped first: channels of the smallest or of the largest mean activation, or any."""
+
+Scope = Literal["global", "layer"]
+"""Whether all layers are ranked together, or each by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
