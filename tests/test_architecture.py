@@ -17,7 +17,7 @@ LEVELS = {
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
     2: ("batches", "building", "gradients", "latency", "masks", "models", "network", "observation", "prediction",
-        "pruning", "scores", "surgery", "training", "unfolding"),
+        "pruning", "readings", "sampling", "scores", "sensitivities", "surgery", "training", "unfolding"),
     3: ("archive", "certificates", "data", "files", "keys", "networks", "report", "run_folder", "settings", "sources",
         "splits", "store"),
     4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference",
