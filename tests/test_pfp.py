@@ -23,19 +23,19 @@ def sensitivities(model, data):
 
 
 def distinct_at(eps, sensitivity):
-    """Expected distinct channels in the draws that the paper asks for at `eps`, to the nearest whole number, 1 at least."""
+    """Expected distinct channels in the draws that the paper asks for at `eps`, to the nearest whole number above 0."""
     s = sensitivity.values.double()
     m = (6 + 2 * eps) * sensitivity.log_term * float(s.sum()) / (3 * eps**2)
     return max(1, round(float((1 - (1 - s / s.sum()) ** m).sum())))
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("sparsity", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("sparsity", [0.25, 0.3, 0.5, 0.8])
 def test_counts_are_those_of_one_common_error(mode, sparsity):
     model, data = chain(norm=True), batches()
     found = sensitivities(model, data)
     mask = select(pfp(model, data, mode=mode), sparsity, granularity="channel")
-    kept = [mask.total // 20 * int(k.sum()) for k in mask.kept.values()]
+    kept = [int(k.sum()) for k in mask.kept.values()]
     low, high = 1e-6, 1e12  # bisection over eps, as the paper has it
     for _ in range(200):
         eps = (low * high) ** 0.5
@@ -59,11 +59,17 @@ def test_deterministic_keeps_the_highest_sensitivities():
 
 
 @pytest.mark.parametrize("mode", ["randomised", "top"])
-def test_what_the_reader_gets_is_right_on_average(mode):
+def test_what_the_reader_gets_is_right_on_average(mode, monkeypatch):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 3)).double()
+    with torch.no_grad():
+        model[0].bias += 0.5  # no channel is dead
     data = [torch.rand(10, 1, 6, 6, dtype=torch.float64)]
-    dense, runs = model[3].weight.detach(), 2000
+    found = sensitivities(model, data)
+    monkeypatch.setattr(
+        "prudent.scores.pfp.channel_sensitivities", lambda *_, **__: found
+    )  # they are the same each time
+    dense, runs = model[3].weight.detach(), 1000
     seen, sizes = [], set()
     for seed in range(runs):
         scores = pfp(model, data, mode=mode, seed=seed)
@@ -109,8 +115,8 @@ def test_dead_channels_go_first_and_no_layer_collapses():
     assert select(pfp(chain(), batches()), 0.85, granularity="channel").collapsed == ()
 
 
-def test_refusals():
-    with pytest.raises(UnknownName, match="randomised"):
-        pfp(chain(), batches(), mode="random")
+def test_refusals(unchecked):
+    with pytest.raises(UnknownName, match="Did you mean 'randomised'"):
+        pfp(chain(), batches(), mode="randomized")
     with pytest.raises(CannotPrune, match="fewer than two"):
         pfp(nn.Sequential(nn.Linear(3, 3)), [torch.ones(2, 3)])

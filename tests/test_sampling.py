@@ -52,7 +52,7 @@ def test_order_is_that_of_first_appearances_in_a_multinomial_sequence():
 
 
 def test_two_of_three_by_summation():
-    """E[correction of unit 1] = 1: summed over a grid of quantiles of the other two's arrivals, the later one is lost."""
+    """E[correction of unit 1] = 1: summed over quantiles of the other two's arrivals; the later is lost."""
     rates = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     grid = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     times = torch.cartesian_prod(-torch.log1p(-grid) / 0.3, -torch.log1p(-grid) / 0.2)

@@ -75,6 +75,8 @@ def draws_for(distinct: Tensor, probabilities: Tensor) -> Tensor:
 
     Returns: float64 (targets,), not rounded, found by bisection.
     """
+    if len(distinct) == 0:
+        return distinct.double()
     p = probabilities[probabilities > 0].double().clamp(max=1 - 2**-40)  # a unit that is certain still takes a draw
     stay = torch.log1p(-p)
     low = torch.full_like(distinct, math.log(1e-15), dtype=torch.float64)
