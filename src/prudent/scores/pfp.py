@@ -1,0 +1,114 @@
+"""PFP: channels by their largest share of the next layer's values, kept or sampled, with one error for all layers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from prudent.batches import Batch
+from prudent.masks import check_choice
+from prudent.network import Reweighted, Scores, prunable
+from prudent.observation import needed
+from prudent.sampling import arrivals, corrections, draws_for, relative_error
+from prudent.sensitivities import Sensitivity, channel_sensitivities
+from prudent.surgery.chain import links
+from prudent.unfolding import matrix, unmatrix
+
+NEEDS = ("data",)
+UNIT = "channel"
+
+Mode = Literal["deterministic", "randomised", "top"]
+
+
+def pfp(
+    model: nn.Module,
+    batches: Iterable[Batch] | None = None,
+    *,
+    mode: Mode = "deterministic",
+    delta: float = 1e-16,
+    examples: int | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Relative error that is left for the next layer when a channel is the last one that is kept.
+
+        s_j = max over outputs, positions and examples of (channel j's terms) / (all terms), of the same signs
+        m(eps) = (6 + 2 eps) C ln(8 (positions + 1) kernel / delta) sum_j s_j / (3 eps ** 2)  draws, p_j = s_j / sum s
+        score(channel of rank r) = the eps at which sum_j 1 - (1 - p_j) ** m(eps) = r - 1/2
+
+    At one eps a layer keeps as many channels as distinct ones are expected in m(eps) draws, to the nearest whole
+    number. So the highest scores under scope="global" are what one common eps, chosen to meet the budget, keeps. The
+    first channel of each layer comes before all others. Which channels these are, by `mode`:
+
+        deterministic   rank by s_j
+        randomised      rank by first appearance in the draws; the reader's weights are divided by the chance of it
+        top             the same with channels of p_j >= 1 / m certain, and unchanged (see prudent.sampling)
+
+    Args:
+        model: a plain network. Not changed.
+        batches: inputs, with labels or without; the first `examples` of them are read.
+        mode: "deterministic", "randomised" or "top".
+        delta: chance that the bound fails, in (0, 1).
+        examples: how many examples to use; None for ceil(3 ln(8 neurons (neurons of the largest layer) / delta)),
+            or all if there are fewer.
+        seed: of generators of its own, for the drawing.
+
+    Returns: name of each weight whose channels can be removed -> float64 (channels,), >= 0, without unit, higher =
+    keep; as `Reweighted` unless deterministic. Channels that the next layer never sees score 0.
+
+    Raises:
+        BadInput: no data; delta or examples out of range.
+        UnknownName: no such mode.
+        CannotPrune: nothing to prune, or the network is not plain.
+
+    Source: Liebenwein et al. 2020, "Provable Filter Pruning for Efficient Neural Networks", arXiv:1911.07412. There the
+    size is met approximately by draws with replacement and weights multiplied by count / (m p); here the count of
+    channels is exact, and the chance of having been drawn stands in the place of the count. The authors' code takes
+    the share of single weights in place of a channel's, and 18 times the draws; the factor is the same for all layers.
+    """
+    check_choice("mode", mode, Mode)
+    prunable(model)
+    chain = links(model)
+    readers = {link.reader: link.channels for link in chain}
+    found = channel_sensitivities(model, needed(batches, score="pfp"), readers, delta=delta, examples=examples)
+    probabilities = {name: layer.values.double() / layer.values.double().sum().clamp_min(1e-300)
+                     for name, layer in found.items()}  # fmt: skip
+    times = {
+        name: 1 / p if mode == "deterministic" else arrivals(
+            p, generator=torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63), keep_large=mode == "top"
+        )
+        for place, (name, p) in enumerate(probabilities.items())
+    }  # fmt: skip
+    errors = {name: _errors(found[name], probabilities[name], times[name]) for name in readers}
+    top = max(float(error.max()) for error in errors.values())
+    scores = {link.weight: errors[link.reader] + top * _first(errors[link.reader]) for link in chain}
+    if mode == "deterministic":
+        return scores
+    layers = {name: model.get_submodule(name) for name in readers}
+    dense = {name: matrix(layer).clone() for name, layer in layers.items()}
+
+    def weights(kept: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        new = {}
+        for link in chain:
+            name, stays = link.reader, kept[link.weight].flatten(1).any(dim=1)
+            factors = corrections(probabilities[name], times[name], stays, keep_large=mode == "top")
+            columns = factors.repeat_interleave(dense[name].shape[-1] // link.channels)
+            new[f"{name}.weight"] = unmatrix(layers[name], dense[name] * columns.to(dense[name]))
+        return new
+
+    return Reweighted(scores, weights)
+
+
+def _errors(sensitivity: Sensitivity, probabilities: Tensor, times: Tensor) -> Tensor:
+    """For each channel the eps at which it is the last to be kept; 0 for channels that are never seen."""
+    order = times.argsort(stable=True)[: int((probabilities > 0).sum())]
+    distinct = torch.arange(1, len(order) + 1, device=times.device) - 0.5
+    errors = torch.zeros_like(times)
+    total = sensitivity.log_term * sensitivity.values.double().sum()
+    errors[order] = relative_error(draws_for(distinct.double(), probabilities), total)
+    return errors
+
+
+def _first(errors: Tensor) -> Tensor:
+    """True for the channel that is kept longest, if any is ever seen."""
+    return (errors == errors.max()) & (errors > 0)
