@@ -33,7 +33,7 @@ ALL_UNITS = "weight, n:m, block, channel, head"
 
 SCORES_INTRODUCTION = """## Scores
 
-What a score needs is given to `prune` as `batches=` or `example=`. Scores of weights are reduced to blocks, channels and
+What a score needs is given to `prune` as `batches=` or `example=`. Scores of weights are reduced to blocks, channels or
 heads (`reduction=`). "New weights": the method also changes the weights that it keeps.
 """
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from prudent.batches import Batch
-from prudent.masks import check_choice
 from prudent.network import Reweighted, Scores, prunable
 from prudent.observation import needed
 from prudent.sampling import arrivals, corrections, draws_for, relative_error
+from prudent.scopes import check_choice
+from prudent.seeds import stream
 from prudent.sensitivities import Sensitivity, channel_sensitivities
 from prudent.surgery.chain import links
 from prudent.unfolding import matrix, unmatrix
@@ -75,7 +76,7 @@ def pfp(
                      for name, layer in found.items()}  # fmt: skip
     times = {
         name: 1 / p if mode == "deterministic" else arrivals(
-            p, generator=torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63), keep_large=mode == "top"
+            p, generator=torch.Generator().manual_seed(stream(f"pfp draws of layer {place}", seed)), keep_large=mode == "top"
         )
         for place, (name, p) in enumerate(probabilities.items())
     }  # fmt: skip

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from prudent.batches import Batch
-from prudent.masks import check_choice, check_sparsity, select
+from prudent.masks import select
 from prudent.network import Reweighted, Scores, prunable
 from prudent.observation import needed
 from prudent.sampling import arrivals, corrections, relative_error
+from prudent.scopes import check_choice, check_sparsity
+from prudent.seeds import stream
 from prudent.sensitivities import C, Sensitivity, weight_sensitivities
 
 NEEDS = ("data",)
@@ -129,7 +131,7 @@ def _drawn(weight: Tensor, sensitivity: Sensitivity, seed: int) -> _Drawn:
     shares = torch.stack([values * (flat > 0), values * (flat < 0)])
     total = sensitivity.log_term * shares.sum(dim=-1, keepdim=True)
     drawn = _Drawn(shares, shares, total, torch.zeros_like(total, dtype=torch.bool))
-    times = arrivals(drawn.probabilities, generator=torch.Generator().manual_seed(seed))
+    times = arrivals(drawn.probabilities, generator=torch.Generator().manual_seed(stream("sipp draws", seed)))
     return _Drawn(shares, times, total, drawn.fixed)
 
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from prudent.batches import Batch
 from prudent.errors import BadInput
-from prudent.masks import check_sparsity, count
 from prudent.network import Reweighted, Scores
 from prudent.observation import needed
 from prudent.readings import product_layers, read_rows
+from prudent.scopes import check_sparsity, count
 from prudent.unfolding import groups_of, matrix
 
 NEEDS = ("data",)

@@ -11,6 +11,7 @@ from prudent.errors import BadInput
 from prudent.network import Reweighted, Scores, prunable
 from prudent.observation import needed
 from prudent.readings import read_rows
+from prudent.seeds import stream
 from prudent.surgery.chain import Link, links
 from prudent.unfolding import matrix, unmatrix
 
@@ -98,7 +99,7 @@ def _drawn(
     readers = {name: model.get_submodule(name) for name in channels}
     held: dict[str, _Sample] = {}
     for place, name in enumerate(readers):
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + place) % 2**63)
+        generator = torch.Generator().manual_seed(stream(f"thinet places of layer {place}", seed))
         empty = matrix(readers[name]).new_empty(0, channels[name], dtype=torch.float64)
         held[name] = _Sample(generator, torch.empty(0), empty)
 
