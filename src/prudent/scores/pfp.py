@@ -75,11 +75,11 @@ def pfp(
     probabilities = {name: layer.values.double() / layer.values.double().sum().clamp_min(1e-300)
                      for name, layer in found.items()}  # fmt: skip
     times = {
-        name: 1 / p if mode == "deterministic" else arrivals(
-            p, generator=torch.Generator().manual_seed(stream(f"pfp draws of layer {place}", seed)), keep_large=mode == "top"
-        )
-        for place, (name, p) in enumerate(probabilities.items())
-    }  # fmt: skip
+        name: 1 / p
+        if mode == "deterministic"
+        else arrivals(p, generator=_generator(name, seed), keep_large=mode == "top")
+        for name, p in probabilities.items()
+    }
     errors = {name: _errors(found[name], probabilities[name], times[name]) for name in readers}
     top = max(float(error.max()) for error in errors.values())
     scores = {link.weight: errors[link.reader] + top * _first(errors[link.reader]) for link in chain}
@@ -98,6 +98,10 @@ def pfp(
         return new
 
     return Reweighted(scores, weights)
+
+
+def _generator(layer: str, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(stream(f"pfp draws of layer {layer}", seed))
 
 
 def _errors(sensitivity: Sensitivity, probabilities: Tensor, times: Tensor) -> Tensor:
