@@ -16,7 +16,7 @@ def blocks(name: str) -> list[str]:
 
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    first, second = blocks("README.md")
+    first, second, third = blocks("README.md")
     lines = [line for line in first.splitlines() if line.strip()]
     assert len(lines) <= 12
     scope: dict[str, object] = {}
@@ -24,6 +24,10 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "at most 5\u202f% of predictions differ from the dense network at 80\u202f% sparsity." in said
     exec(compile(second, "README.md", "exec"), scope)
+    assert scope["few"].parameters <= 20_000
+    assert scope["pattern"].sparsity == 0.5
+    assert scope["control"].mask.removed_by_layer == scope["pruned"].mask.removed_by_layer
+    exec(compile(third, "README.md", "exec"), scope)
     assert sorted(p.name for p in (tmp_path / "small").iterdir()) == ["network.json", "network.safetensors"]
 
 
