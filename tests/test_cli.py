@@ -234,4 +234,4 @@ def test_absent_data_files_are_told_with_their_layout(call, tmp_path, monkeypatc
 
 
 def test_unknown_studies_name_the_known(call, tmp_path):
-    assert "one of: digits, mnist, moons" in refused(call, "study", str(tmp_path / "absent.toml"))
+    assert "one of: digits, dropnet-a, dropnet-b, espn, mnist, moons, tickets" in refused(call, "study", str(tmp_path / "absent.toml"))
