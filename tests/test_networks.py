@@ -8,7 +8,7 @@ import torch
 
 from prudent.errors import BadInput, PrudentError
 from prudent.network import fingerprint, parameters
-from prudent.networks import Architecture, kept_parameters, load, pack, save, unpack
+from prudent.networks import Architecture, kept_parameters, load, mask_in, pack, save, unpack
 from prudent.pruning import prune
 from prudent.surgery.shrinking import Shrunk, shrink
 from prudent.training import train
@@ -195,3 +195,12 @@ def test_dtypes_come_back(tmp_path):
     back = load(save(half, tmp_path), build=build)
     assert fingerprint(back.model) == fingerprint(half.model)
     assert next(back.model.parameters()).dtype == torch.bfloat16
+
+
+def test_the_mask_is_read_without_the_architecture():
+    network = pruned()
+    mask = mask_in(pack(network))
+    assert all(torch.equal(mask.kept[n], k) for n, k in network.mask.kept.items())
+    assert mask.sparsity == network.sparsity
+    with pytest.raises(BadInput, match="has no mask"):
+        mask_in(pack(chain()))

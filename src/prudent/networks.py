@@ -127,17 +127,27 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
 
 def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None = None) -> Saved:
     """The network in the two files that `pack` made. Arguments and errors as for `load`."""
-    about = _about(files[DESCRIPTION])
-    try:
-        tensors = load_tensors(files[NUMBERS])
-    except Exception as error:
-        raise PrudentError(f"{NUMBERS} is not a whole safetensors file ({error})") from error
+    about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
     try:
         return _assemble(about, tensors, _builder(about, build)())
     except PrudentError:
         raise
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"the saved network does not fit the architecture it is loaded into: {reason(error)}") from error
+
+
+def mask_in(files: Mapping[str, bytes]) -> Mask:
+    """The mask in the two files that `pack` made of a masked or a smaller network; its architecture is not needed.
+
+    Raises:
+        PrudentError: the files are not whole.
+        BadInput: they hold no mask.
+    """
+    about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
+    try:
+        return _mask(about, tensors)
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"the saved network has no mask that fits its own description: {reason(error)}") from error
 
 
 def kept_parameters(network: Saved) -> int:
@@ -157,6 +167,13 @@ def _about(content: bytes) -> dict[str, Any]:
     if not isinstance(schema, int) or schema > SCHEMA:
         raise BadInput(f"the network was saved with format {schema}; this version of prudent reads up to {SCHEMA}")
     return dict(about)
+
+
+def _tensors(content: bytes) -> dict[str, Tensor]:
+    try:
+        return load_tensors(content)
+    except Exception as error:
+        raise PrudentError(f"{NUMBERS} is not a whole safetensors file ({error})") from error
 
 
 def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) -> Callable[[], nn.Module]:
@@ -179,10 +196,7 @@ def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) ->
 def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Module) -> Saved:
     if about["kind"] == "plain":
         return _filled(model, tensors, about)
-    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
-    kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
-    pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
-    mask = Mask(kept=kept, granularity=about["granularity"], pattern=pattern, block=block)
+    mask = _mask(about, tensors)
     if about["kind"] == "smaller":
         plan = plan_of(mask)
         return Shrunk(
@@ -204,6 +218,14 @@ def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Mo
         scope=about["scope"],
         requested=about["requested"],
     )
+
+
+def _mask(about: Mapping[str, Any], tensors: dict[str, Tensor]) -> Mask:
+    """The mask, taken out of `tensors`."""
+    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
+    kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
+    pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
+    return Mask(kept=kept, granularity=about["granularity"], pattern=pattern, block=block)
 
 
 def _filled(model: nn.Module, tensors: dict[str, Tensor], about: Mapping[str, Any]) -> nn.Module:
