@@ -8,6 +8,7 @@ from prudent.keys import Cell
 from prudent.store import Store
 
 CELLS = 500
+RECORD = {"kind": "k", "values": {}, "seconds": 0.0, "environment": {}}
 
 
 def run() -> list[Row]:
@@ -19,7 +20,7 @@ def run() -> list[Row]:
             for i in range(CELLS):
                 cell = Cell(kind="k", options={"i": i}, inputs={}, data=(), code="c", label="")
                 store.record(cell.key)
-                store.commit(cell.key, {"kind": "k", "values": {}}, {"out": payload})
+                store.commit(cell.key, RECORD, {"out": payload})
                 store.read(cell.key, "out")
 
     def plain() -> None:

@@ -1,5 +1,7 @@
 """Methods of somebody's own, as a study file names them: package.module:callable."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -20,7 +22,7 @@ def own_score(model, batches):
     return {name: weight.detach() ** 2 for name, weight in prunable(model).items()}
 
 
-def own_data(*, n: int = 200, spoil: str = ""):
+def own_data(*, n: int = 200, spoil: str = "", unlabelled: str = ""):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(n, 2)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64) + (inputs[:, 1] > 0)
@@ -28,7 +30,7 @@ def own_data(*, n: int = 200, spoil: str = ""):
         inputs[3, 0] = np.nan
     if spoil == "labels":
         labels[5] = 17
-    return partition(
+    data = partition(
         inputs,
         labels,
         name="own",
@@ -39,6 +41,9 @@ def own_data(*, n: int = 200, spoil: str = ""):
         seed=0,
         about="own",
     )
+    if not unlabelled:
+        return data
+    return replace(data, splits=data.splits | {unlabelled: replace(data.splits[unlabelled], labels=None)})
 
 
 def slow_network(classes: int = 3) -> nn.Module:

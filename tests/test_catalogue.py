@@ -66,3 +66,10 @@ def test_check_options():
     with pytest.raises(UnknownName):
         check_options(method, {"model": 2}, noun="score 'x'", given=("model",))
     check_options(lambda **anything: None, {"whatever": 1}, noun="x")
+
+
+def test_what_a_method_raises_is_one_line():
+    with pytest.raises(BadInput, match=r"^bound 'binomial' with options \{'alpha': 0.1\} failed: \w+Error"):
+        BOUNDS.call("binomial", "no losses", alpha=0.1)
+    with pytest.raises(BadInput, match="does not say which parameters it has"):
+        check_options(dict, {}, noun="score 'x'")

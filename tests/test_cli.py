@@ -157,6 +157,14 @@ def test_usage_errors_are_one_line(call):
             "latency_turns = 3\nlatency_batch = 5000",
             "needs as many training examples; there are 1507",
         ),
+        ("certification = 150", "certification = 'many'", "data set 'digits' with options {'certification': 'many'"),
+        ("certification = 150", "certification = 64.5", "data set 'digits' with options {'certification': 64.5"),
+        ("certification = 150", "certification = {a = 1}", "data set 'digits' with options {'certification': {'a': 1}"),
+        ("certification = 150", "certification = 150, seed = -1", "failed: ValueError"),
+        ("hidden = 16", "hidden = 'abc'", "model 'small_cnn' with options {"),
+        ("hidden = 16", "hidden = [-3]", "model 'small_cnn' with options {"),
+        ("hidden = 16", "hidden = 0", "needs hidden units of at least 1; got (0,)"),
+        ("hidden = 16", "hidden = 16, dropout = 2.0", "needs dropout in [0, 1); got 2.0"),
         ("sparsities = [0.5]\n\n[evaluation", "sparsities = [0.99]\n\n[evaluation", "leaves none"),
     ],
 )
@@ -168,6 +176,7 @@ def test_bad_studies_are_refused_before_any_work(call, tmp_path, old, new, messa
     assert not (tmp_path / "out").exists()
 
 
+UNLABELLED = '{ unlabelled = "validation" }'
 OWN = """
 name = "own"
 seeds = [0]
@@ -209,6 +218,14 @@ def test_data_model_and_score_of_ones_own(call, tmp_path):
         ("own_network", "no_network", "must return a torch.nn.Module; it returned dict"),
         ("own_score", "absent", "could not be imported"),
         ("own_data", "own_score", "own_score"),
+        ('own_data"', 'own_data"\noptions = { unlabelled = "train" }', "has no labels in its train split"),
+        ('own_data"', 'own_data"\noptions = { unlabelled = "test" }', "has no labels in its test split"),
+        ('own_data"', 'own_data"\noptions = { unlabelled = "certification" }', 'risk "error" needs them'),
+        (
+            'own_data"\n[model]\nname = "tests.private:own_network"\n[training]',
+            f'own_data"\noptions = {UNLABELLED}\n[model]\nname = "tests.private:own_network"\n[training]\npatience = 1',
+            "patience needs them",
+        ),
     ],
 )
 def test_bad_methods_of_ones_own_are_refused_before_any_work(call, tmp_path, old, new, message):
@@ -216,6 +233,49 @@ def test_bad_methods_of_ones_own_are_refused_before_any_work(call, tmp_path, old
     path.write_text(OWN.replace(old, new))
     assert message in refused(call, "study", str(path), "--out", str(tmp_path / "out"), "--workers", "1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("tests.private:own_data", ":x", "data set ':x' could not be imported"),
+        ("tests.private:own_data", "..a:x", "data set '..a:x' could not be imported"),
+        ("tests.private:own_data", "not_python:x", "could not be imported (SyntaxError"),
+        ("tests.private:own_network", "leaving:at_import", "could not be imported (SystemExit: 3"),
+        ("tests.private:own_network", "stopping:network", "model 'stopping:network' with options {"),
+        ("tests.private:own_network", "builtins:dict", "model 'builtins:dict' does not say which parameters it has"),
+        (
+            'name = "tests.private:own_data"',
+            "name = 'moons'\noptions = { noise = -1.0 }",
+            "data set 'moons' with options {",
+        ),
+    ],
+)
+def test_methods_of_ones_own_cannot_end_the_program(call, tmp_path, monkeypatch, old, new, message):
+    (tmp_path / "not_python.py").write_text("def x(:\n")
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "stopping.py").write_text("def network(classes):\n    raise SystemExit('enough')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.replace(old, new))
+    assert message in refused(call, "study", str(path), "--out", str(tmp_path / "out"), "--workers", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_are_not_points(call, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.replace("tests.private:own_data", "moons").replace("tests.private:own_network", "small_cnn"))
+    line = refused(call, "study", str(path), "--out", str(tmp_path / "out"), "--workers", "1")
+    assert "needs images of shape (channels, height, width); got (2,)" in line
+
+
+def test_labels_that_nothing_needs_may_be_absent(tmp_path):
+    from prudent.parsing import parse
+    from prudent.preflight import preflight
+
+    for split, more in (("certification", 'risks = ["disagreement"]\n'), ("validation", "")):
+        text = OWN.replace('own_data"', f'own_data"\noptions = {{ unlabelled = "{split}" }}')
+        preflight(parse(text.replace("alpha = 0.9\n", f"alpha = 0.9\n{more}"), source="s"))
 
 
 def test_a_score_that_fails_is_told_in_one_line(call, tmp_path):

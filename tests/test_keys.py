@@ -174,3 +174,10 @@ print(hashlib.sha256("".join(_tokens(f) for f in files).encode()).hexdigest())
         for p in (sys.executable, python)
     }
     assert len(outputs) == 1
+
+
+def test_code_that_cannot_be_read_is_one_line(package):
+    (package / "middle.py").write_text("def f(:\n")
+    clear()
+    with pytest.raises(BadInput, match="cannot be read, in .*middle.py: SyntaxError"):
+        version()

@@ -8,7 +8,7 @@ import torch
 
 from prudent.errors import BadInput, PrudentError
 from prudent.network import fingerprint, parameters
-from prudent.networks import Architecture, kept_parameters, load, pack, save, unpack
+from prudent.networks import Architecture, kept_parameters, load, mask_in, pack, save, unpack
 from prudent.pruning import prune
 from prudent.surgery.shrinking import Shrunk, shrink
 from prudent.training import train
@@ -112,3 +112,95 @@ def test_a_missing_tensor_is_told():
     about["units"]["9.weight"] = [3]
     with pytest.raises(BadInput, match="does not fit"):
         unpack({**files, "network.json": json.dumps(about).encode()}, build=build)
+
+
+def with_architecture(files, **change):
+    about = json.loads(files["network.json"])
+    about["architecture"] = {"name": "os:system", "shape": [1], "classes": 2, "options": {}} | change
+    return {**files, "network.json": json.dumps(about).encode()}
+
+
+def test_code_that_a_file_names_is_never_run(tmp_path):
+    flag = tmp_path / "ran"
+    evil = with_architecture(pack(pruned()), name="os:mkdir", options={"path": str(flag)})
+    for name, content in evil.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=r"'os:mkdir' is none of prudent's own.*load\(folder, build="):
+        load(tmp_path)
+    assert not flag.exists()
+    assert load(tmp_path, build=build).sparsity == pruned().sparsity
+    with pytest.raises(BadInput, match="is none of prudent's own"):
+        unpack(with_architecture(pack(pruned()), name=3))
+
+
+def test_weights_that_came_back_are_not_lost_silently(tmp_path):
+    first = pruned()
+    grown = dataclasses.replace(first, model=train(first.model, batches(), epochs=1, lr=0.01))
+    with pytest.raises(BadInput, match=r"removes elements of '.*' that are not zero.*train with mask="):
+        save(grown, tmp_path / "n")
+    assert not (tmp_path / "n").exists()
+
+
+class Tied(torch.nn.Module):
+    def __init__(self, tie=True):
+        super().__init__()
+        self.enc = torch.nn.Embedding(7, 5)
+        self.dec = torch.nn.Linear(5, 7)
+        if tie:
+            self.dec.weight = self.enc.weight
+
+    def forward(self, x):
+        return self.dec(self.enc(x).mean(dim=1))
+
+
+def test_tied_weights_are_pruned_trained_stored_once_and_loaded_tied(tmp_path):
+    torch.manual_seed(0)
+    model = Tied()
+    assert fingerprint(load(save(model, tmp_path / "plain"), build=Tied)) == fingerprint(model)
+    half = prune(model, sparsity=0.5)
+    assert int((half.model.enc.weight == 0).sum()) == 18
+    examples = [(torch.randint(0, 7, (8, 3)), torch.randint(0, 7, (8,)))]
+    half = dataclasses.replace(half, model=train(half.model, examples, epochs=2, lr=0.1, mask=half.mask))
+    assert half.model.enc.weight is half.model.dec.weight
+    assert int((half.model.enc.weight == 0).sum()) == 18
+    files = pack(half)
+    assert len(files["network.safetensors"]) < 17 * 4 + 7 * 4 + 5 + 400
+    back = unpack(files, build=Tied)
+    assert fingerprint(back.model) == fingerprint(half.model)
+    assert back.model.enc.weight is back.model.dec.weight
+    with pytest.raises(BadInput, match="ties weights that differ"):
+        unpack(pack(Tied(tie=False)), build=Tied)
+
+
+def test_views_of_one_storage_are_stored_whole():
+    model = torch.nn.Linear(2, 2)
+    whole = torch.arange(8.0)
+    model.register_buffer("left", whole[:5])
+    model.register_buffer("right", whole[3:])
+    back = unpack(pack(model), build=lambda: with_buffers(torch.nn.Linear(2, 2)))
+    assert fingerprint(back) == fingerprint(model)
+
+
+def with_buffers(model):
+    for name in ("left", "right"):
+        model.register_buffer(name, torch.zeros(5))
+    return model
+
+
+def test_dtypes_come_back(tmp_path):
+    for model in (build().bfloat16(), build().double()):
+        assert fingerprint(load(save(model, tmp_path), build=build)) == fingerprint(model)
+    half = prune(build(), sparsity=0.5)
+    half = dataclasses.replace(half, model=half.model.bfloat16())
+    back = load(save(half, tmp_path), build=build)
+    assert fingerprint(back.model) == fingerprint(half.model)
+    assert next(back.model.parameters()).dtype == torch.bfloat16
+
+
+def test_the_mask_is_read_without_the_architecture():
+    network = pruned()
+    mask = mask_in(pack(network))
+    assert all(torch.equal(mask.kept[n], k) for n, k in network.mask.kept.items())
+    assert mask.sparsity == network.sparsity
+    with pytest.raises(BadInput, match="has no mask"):
+        mask_in(pack(chain()))

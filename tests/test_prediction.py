@@ -152,3 +152,60 @@ def test_refusals():
     inputs, labels = images(6)
     with pytest.raises(BadInput, match=r"labels lie in 0 \.\. 2"):
         predict(chain(), Batches(inputs=inputs, labels=labels + 5, split="test"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.full((4,), 1.9), r"labels are integers.*got torch.float32"),
+        (torch.tensor([True, False, True, True]), r"labels are integers.*got torch.bool"),
+        (torch.zeros(3, dtype=torch.long), r"4 inputs need labels of shape \(4,\); got \(3,\)"),
+        (torch.zeros(4, 1, dtype=torch.long), r"got \(4, 1\)"),
+        ([0, 1, 2, 0], "a batch is a tensor of inputs.*got Tensor, list"),
+    ],
+)
+def test_labels_are_never_rounded_or_reshaped(labels, message):
+    with pytest.raises(BadInput, match=message):
+        predict(chain(), iter([(images(4)[0], labels)]), split="test")
+
+
+class Answering(nn.Module):
+    """A network with dropout that answers whatever it is told to."""
+
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.layer, self.dropout, self.answer = nn.Linear(64, 3), nn.Dropout(0.5), answer
+
+    def forward(self, x):
+        return self.answer(self.dropout(self.layer(x.flatten(1))))
+
+
+@pytest.mark.parametrize("samples", [None, 3])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda y: y[:, None].repeat(1, 5, 1), r"answers logits of shape \(n, classes\); Answering answered \(\d+, 5"),
+        (lambda y: {"logits": y}, "answered a dict"),
+        (lambda y: y[:, 0], r"answered \(\d+,\)"),
+        (lambda y: y[1:], r"answered \(\d+, 3\) for \d+ inputs"),
+        (lambda y: y.no_such_thing, "does not run on an input of shape .*AttributeError"),
+    ],
+)
+def test_a_network_answers_one_row_for_each_input(samples, answer, message):
+    with pytest.raises(BadInput, match=message) as error:
+        predict(Answering(answer), batches(split="test"), mc_samples=samples)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("samples", [None, 3])
+def test_inputs_of_another_shape_are_one_line(samples):
+    wide, whole = torch.rand(4, 1, 9, 30), torch.ones(4, 1, 8, 8, dtype=torch.int64)
+    for inputs in (wide, whole):
+        with pytest.raises(BadInput, match="does not run on an input of shape"):
+            predict(chain(), [inputs], split="test", mc_samples=samples)
+
+
+def test_every_batch_gets_as_many_logits():
+    growing = Answering(lambda y: y[:, : 2 + (len(y) > 20)])
+    with pytest.raises(BadInput, match=r"as many logits for every batch; it answered \[2, 3\]"):
+        predict(growing, [torch.rand(21, 1, 8, 8), torch.rand(4, 1, 8, 8)], split="test")

@@ -10,6 +10,8 @@ from prudent.keys import Cell
 from prudent.scheduling import run_cells
 from prudent.store import Store
 
+RECORD = {"values": {}, "seconds": 1.0, "environment": {}}
+
 
 def cell(name, *needs, alone=False):
     return Cell(
@@ -35,7 +37,7 @@ class Scripted:
         if any(self.store.record(key) is None for key in cell.inputs.values()):
             future.set_exception(DamagedStore("an input is not finished"))
             return future
-        self.store.commit(cell.key, {"kind": cell.kind, "values": {}, "seconds": 1.0}, {"out": cell.label.encode()})
+        self.store.commit(cell.key, RECORD | {"kind": cell.kind}, {"out": cell.label.encode()})
         future.set_result(self.store.record(cell.key))
         return future
 
@@ -139,7 +141,7 @@ class Slow(Scripted):
         self.together.append(list(self.waiting))
 
         def finish():
-            self.store.commit(cell.key, {"kind": cell.kind, "values": {}, "seconds": 1.0}, {})
+            self.store.commit(cell.key, RECORD | {"kind": cell.kind}, {})
             self.waiting.remove(cell.label)
             future.set_result(self.store.record(cell.key))
 

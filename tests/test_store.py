@@ -10,9 +10,10 @@ import pytest
 
 from prudent.errors import BadInput, DamagedStore, PrudentError
 from prudent.files import read_file, write_whole
-from prudent.store import Store
+from prudent.store import Store, _seal
 
 KEY = "ab" + "0" * 62
+RECORD = {"kind": "k", "values": {"sparsity": 0.5}, "seconds": 0.5, "environment": {}}
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def store(tmp_path):
 
 
 def commit(store, key=KEY, content=b"bytes", **record):
-    return store.commit(key, {"kind": "k", "values": {}, **record}, {"out": content})
+    return store.commit(key, RECORD | record, {"out": content})
 
 
 def object_of(store, key=KEY, name="out"):
@@ -106,10 +107,65 @@ def test_a_damaged_record_is_dropped(store, text):
     assert commit(store)
 
 
-def test_a_missing_output_is_told(store):
+def edit(store, key=KEY, *, seal=False, **change):
+    with open(record_file(store, key)) as file:
+        record = json.load(file) | change
+    for name in [name for name, value in change.items() if value is None]:
+        del record[name]
+    if seal:
+        record["sha256"] = _seal(record)
+    with open(record_file(store, key), "w") as file:
+        json.dump(record, file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"values": {"sparsity": 0.99}}, {"outputs": {}}, {"seconds": 0.0}, {"sha256": "0" * 64}, {"sha256": None}],
+)
+def test_an_edited_record_is_dropped(store, change):
+    commit(store)
+    edit(store, **change)
+    assert store.record(KEY) is None
+    assert commit(store)
+    assert store.record(KEY)["values"] == {"sparsity": 0.5}
+
+
+@pytest.mark.parametrize("field", ["values", "seconds", "environment", "kind", "outputs"])
+def test_a_record_without_what_is_needed_is_none(store, field):
+    commit(store)
+    edit(store, seal=True, **{field: None})
+    assert store.record(KEY) is None
+    with pytest.raises(BadInput, match="needs kind, values, seconds, environment; it has no 'values'"):
+        store.commit(KEY, {"kind": "k", "seconds": 1.0, "environment": {}}, {})
+
+
+def test_the_record_of_another_cell_is_none(store):
+    other = "cd" + "0" * 62
+    commit(store)
+    commit(store, key=other, values={"sparsity": 0.9})
+    os.replace(record_file(store, other), record_file(store))
+    assert store.record(KEY) is None
+
+
+def test_numbers_that_are_none_and_keys_that_are_numbers_are_sealed_alike(store):
+    commit(store, values={"loss": float("nan"), "sizes": {10: 1, 9: (2,)}})
+    assert store.record(KEY)["values"]["sizes"] == {"9": [2], "10": 1}
+
+
+def test_a_missing_output_is_told_and_made_again(store):
     commit(store)
     with pytest.raises(DamagedStore, match="no whole output 'other'"):
         store.read(KEY, "other")
+    assert store.record(KEY) is None, "or the same call would fail for ever"
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "nonsense", "3"])
+def test_a_format_that_is_none_is_refused(store, text):
+    commit(store)
+    with open(os.path.join(store.location, "FORMAT"), "w") as file:
+        file.write(text)
+    with pytest.raises(BadInput, match="the FORMAT file of the store .* is none that prudent wrote"):
+        Store(store.location).record(KEY)
 
 
 def test_a_newer_format_is_refused(store):
@@ -134,7 +190,7 @@ from prudent.store import Store
 store = Store({str(tmp_path / "store")!r})
 print("go", flush=True)
 for i in itertools.count():
-    store.commit(f"{{i:064x}}", {{"kind": "k", "values": {{}}}}, {{"out": os.urandom(200_000)}})
+    store.commit(f"{{i:064x}}", {RECORD}, {{"out": os.urandom(200_000)}})
 """
     for delay in (0.05, 0.1, 0.15):
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

@@ -282,6 +282,12 @@ def test_damage_in_the_store_is_mended(run, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
+    # somebody notes a network as sparser than it is
+    records = (tmp_path / "store" / "cells").rglob("*.json")
+    path = next(p for p in sorted(records) if json.loads(p.read_text())["kind"] == "pruned")
+    record = json.loads(path.read_text())
+    record["values"]["sparsity"] = 0.999
+    path.write_text(json.dumps(record))
     again = study(SMALL, out=tmp_path, executor="inline")
     assert stable(again) == stable(run)
 
@@ -291,3 +297,45 @@ def test_nothing_is_shared_between_seeds_and_methods_that_should_not_be(results)
     assert len(set(prints)) == len(prints)
     errors = [n["metrics"]["error"]["value"] for n in results["networks"] if n["method"] == ""]
     assert np.mean(errors) < 0.5, "the dense networks learned something"
+
+
+TINY = """
+name = "tiny"
+seeds = [0]
+[data]
+name = "moons"
+options = { train = 80, validation = 20, certification = 40, test = 40 }
+[model]
+name = "mlp"
+[training]
+epochs = 1
+[evaluation]
+latency_turns = 3
+[[methods]]
+name = "magnitude"
+sparsities = [0.5]
+[certification]
+declared = { method = "magnitude" }
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "standard input"])
+def test_a_plain_script_needs_no_guard(tmp_path, how):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    text = 'import prudent\nprint("top", flush=True)\nprint(prudent.study("tiny.toml", out="runs", workers=2))\n'
+    (tmp_path / "script.py").write_text(text)
+    with (tmp_path / "script.py").open() as source:
+        done = subprocess.run(
+            [sys.executable, *(["script.py"] if how == "script" else [])],
+            cwd=tmp_path, stdin=source if how != "script" else None, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    top, folder = done.stdout.split()
+    assert top == "top", "the script ran once"
+    assert (tmp_path / folder / "report.html").exists()
+
+
+def test_a_worker_needs_a_thread(tmp_path):
+    with pytest.raises(prudent.PrudentError, match="at least one thread; got threads=0"):
+        study(SMALL, out=tmp_path / "runs", threads=0)
+    assert not (tmp_path / "runs").exists()

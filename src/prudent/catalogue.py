@@ -60,36 +60,38 @@ class Catalogue:
 
         Raises:
             UnknownName: a plain name that the folder does not have.
-            BadInput: "module:callable" that cannot be imported, or is not callable.
+            BadInput: "module:callable" that cannot be imported, whatever its module raises, or is not callable.
         """
         if ":" not in name:
             return self[name]
         module_name, _, attribute = name.partition(":")
         try:
             function = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:
             raise BadInput(
-                f"{self.noun} {name!r} could not be imported ({error}); write package.module:callable"
+                f"{self.noun} {name!r} could not be imported ({reason(error)}); write package.module:callable"
             ) from error
         if not callable(function):
             raise BadInput(f"{self.noun} {name!r} must be callable; it is a {type(function).__name__}")
         return function  # type: ignore[no-any-return]
 
     def call(self, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401 (what the method returns)
-        """Call a method by name; what a private one raises becomes one line that says whose it is.
+        """Call a method by name; what it raises, or ends the program with, becomes one line that says whose it is.
 
         Raises:
-            UnknownName, BadInput: as `find`, and if a private method fails.
+            PrudentError: as `find`, what the method refuses itself, and BadInput if it fails: most often because of
+                options that are of the wrong kind.
         """
         function = self.find(name)
         try:
             return function(*arguments, **options)
         except PrudentError:
             raise
-        except Exception as error:
-            if ":" not in name:
-                raise
-            raise BadInput(f"{self.noun} {name!r} failed: {reason(error)}") from error
+        except (Exception, SystemExit) as error:
+            kinds = (str, int, float, list, tuple, dict)
+            plain = {key: value for key, value in options.items() if isinstance(value, kinds)}
+            given = f" with options {plain}" if plain else ""
+            raise BadInput(f"{self.noun} {name!r}{given} failed: {reason(error)}") from error
 
     def constant(self, name: str, constant: str) -> Any:  # noqa: ANN401 (what the file says)
         """A constant at the top of a method's file, such as NEEDS, read without importing it; None if it has none."""
@@ -120,8 +122,12 @@ def check_options(
 
     Raises:
         UnknownName: an option that the method does not have.
+        BadInput: a callable that does not say which parameters it has.
     """
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{noun} does not say which parameters it has ({error}): wrap it in a function") from error
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in given]

@@ -89,7 +89,8 @@ def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..
 
 def zero(model: nn.Module, removed: Mapping[str, Bool[Tensor, "..."]]) -> None:
     """Set the elements named by `removed_elements` to zero, in place."""
-    own = dict(model.named_parameters())
+    # a tied weight has several names, and the mask may go by any of them
+    own = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, gone in removed.items():
             own[name].masked_fill_(gone, 0.0)
@@ -160,7 +161,7 @@ def _spread(kept: Tensor, block: tuple[int, int], shape: torch.Size) -> Tensor |
 
 
 def _silent_channels(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
-    own = dict(model.named_parameters())
+    own = dict(model.named_parameters(remove_duplicate=False))
     removed: dict[str, Tensor] = {}
     chain = {link.weight: link for link in links(model)}
     for name, kept in mask.kept.items():
@@ -177,7 +178,7 @@ def _silent_channels(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
 
 
 def _silent_heads(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
-    own = dict(model.named_parameters())
+    own = dict(model.named_parameters(remove_duplicate=False))
     known: dict[str, Attention] = {attention.weight: attention for attention in attentions(model)}
     removed: dict[str, Tensor] = {}
     for name, kept in mask.kept.items():

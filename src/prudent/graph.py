@@ -140,7 +140,7 @@ class _Maker:
     def trio(self, network: Cell, dense: Cell) -> Trio:
         study = self.study
         ood = None if study.data.ood is None else {"name": study.data.ood, "options": study.data.ood_options}
-        options = {k: self.shared[k] for k in ("data", "seed")}
+        options = {k: self.shared[k] for k in ("data", "model", "seed")}
         strangers = [("data", study.data.ood)] if study.data.ood else []
         predictions = Cell(
             kind="predictions",
@@ -153,7 +153,7 @@ class _Maker:
         timing = {"batch": study.evaluation.latency_batch, "turns": study.evaluation.latency_turns}
         latency = Cell(
             kind="latency",
-            options={"data": self.shared["data"], **timing},
+            options={k: self.shared[k] for k in ("data", "model")} | timing,
             inputs={"dense": dense.key, "network": network.key},
             data=(self.data.task,),
             code=self.modules("latency"),

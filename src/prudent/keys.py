@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from prudent.errors import BadInput
+from prudent.errors import BadInput, reason
 
 SCHEMA = 1
 LIBRARIES = {"torch": "torch", "numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "PIL": "pillow"}
@@ -75,9 +75,13 @@ def code_version(modules: Iterable[str]) -> str:
         modules: names such as "prudent.cells.dense", or "my_package.my_module" for private methods.
 
     Raises:
-        BadInput: a module without Python source.
+        BadInput: a module without Python source, or with one that is not Python.
     """
-    return _code_version(tuple(sorted(set(modules))))
+    try:
+        return _code_version(tuple(sorted(set(modules))))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        where = getattr(error, "filename", None) or ", ".join(modules)
+        raise BadInput(f"the code that results are filed under cannot be read, in {where}: {reason(error)}") from error
 
 
 @lru_cache(maxsize=512)
@@ -117,7 +121,7 @@ class _Imports:
 @lru_cache(maxsize=4096)
 def _imports(path: Path, package: str) -> _Imports:
     modules: list[str] = []
-    for node in _running(ast.parse(path.read_bytes())):
+    for node in _running(ast.parse(path.read_bytes(), filename=str(path))):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -200,17 +201,43 @@ def check_runs(model: nn.Module, example: Tensor) -> Tensor:
     Raises:
         BadInput: it does not run, or does not answer (n, classes).
     """
-    try:
-        with torch.no_grad(), evaluating(model):
-            answer = model(example)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    with torch.no_grad(), evaluating(model):
+        return logits_of(model, example)
+
+
+def logits_of(model: nn.Module, inputs: Tensor, *, rows: int | None = None) -> Tensor:
+    """What the network answers in the mode that it is in, or a refusal.
+
+    Args:
+        model: the network, or a part of it.
+        inputs: (batch, ...).
+        rows: how many rows of logits there must be; by default one for each input.
+
+    Returns: (rows, classes).
+
+    Raises:
+        BadInput: it does not run, or does not answer (rows, classes).
+    """
+    answer = run(model, inputs)
+    expected = len(inputs) if rows is None else rows
+    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != expected:
+        came = tuple(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         raise BadInput(
-            f"{type(model).__name__} does not run on an input of shape {tuple(example.shape)}: {reason(error)}"
-        ) from error
-    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(example):
-        came = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise BadInput(f"a network answers logits of shape (n, classes); {type(model).__name__} answered {came}")
+            f"a network answers logits of shape (n, classes); {type(model).__name__} answered {came} for "
+            f"{expected} inputs"
+        )
     return answer
+
+
+def run(module: nn.Module, inputs: Tensor) -> Any:  # noqa: ANN401 (whatever somebody's module answers)
+    """What a module answers; what it raises becomes one line."""
+    try:
+        return module(inputs)
+    except Exception as error:
+        raise BadInput(
+            f"{type(module).__name__} does not run on an input of shape {tuple(inputs.shape)} and {inputs.dtype}: "
+            f"{reason(error)}"
+        ) from error
 
 
 Score = Callable[..., Scores]

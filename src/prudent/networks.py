@@ -5,7 +5,7 @@ its own layers and, 1 bit a channel, which channels of the original it keeps.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from prudent.errors import BadInput, PrudentError, reason
 from prudent.files import read_file, write_whole
 from prudent.granularities import removed_elements
 from prudent.masks import Mask
-from prudent.network import parameters
+from prudent.models import MODELS
+from prudent.network import fingerprint, parameters
 from prudent.pruning import Pruned
 from prudent.surgery.cutting import cut, plan_of
 from prudent.surgery.shrinking import Proof, Shrunk
@@ -60,6 +61,7 @@ def save(network: Saved, folder: str | Path, *, architecture: Architecture | Non
 
     Raises:
         PrudentError: the folder cannot be written to.
+        BadInput: a weight that the mask removes is not zero: the network was trained without its mask.
     """
     for name, content in pack(network, architecture=architecture).items():
         write_whole(Path(folder) / name, content)
@@ -71,21 +73,29 @@ def load(folder: str | Path, *, build: Callable[[], nn.Module] | None = None) ->
 
     Args:
         folder: where it is.
-        build: makes a network of the original architecture (its weights are replaced); may be left out if the
-            architecture was saved.
+        build: makes a network of the original architecture (its weights are replaced, and have the dtypes that were
+            saved); may be left out if an architecture of prudent's own was saved. Files are data, so code that they
+            name, "package.module:callable", is never run.
 
     Raises:
         PrudentError: a file is missing or unreadable.
-        BadInput: the files do not fit each other, or not the network that `build` makes.
+        BadInput: the files do not fit each other, or not the network that `build` makes; or they do not say an
+            architecture of prudent's own, and there is no `build`.
     """
     return unpack({name: read_file(Path(folder) / name) for name in (DESCRIPTION, NUMBERS)}, build=build)
 
 
 def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[str, bytes]:
-    """The two files of a network, as name -> content; the same network always gives the same bytes."""
+    """The two files of a network, as name -> content; the same network always gives the same bytes.
+
+    Raises:
+        BadInput: as for `save`.
+    """
     about: dict[str, Any] = {"schema": SCHEMA, "kind": "plain"}
-    module = network if isinstance(network, nn.Module) else network.model
-    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    removed = removed_elements(network.model, network.mask) if isinstance(network, Pruned) else {}
+    tensors, tied = _once(network if isinstance(network, nn.Module) else network.model, removed)
+    if tied:
+        about["tied"] = tied
     if isinstance(network, (Pruned, Shrunk)):
         mask = network.mask
         about["kind"] = "masked" if isinstance(network, Pruned) else "smaller"
@@ -94,9 +104,7 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
         about["units"] = {name: list(kept.shape) for name, kept in mask.kept.items()}
         about["parameters"] = kept_parameters(network)
         about |= {k: list(v) for k, v in (("pattern", mask.pattern), ("block", mask.block)) if v is not None}
-        if isinstance(network, Pruned):
-            for name, gone in removed_elements(network.model, mask).items():
-                tensors[name] = tensors[name][~gone.cpu()]
+        tensors |= {name: _kept_values(name, tensors[name], gone.cpu()) for name, gone in removed.items()}
         tensors |= {f"{name}.mask": _bits(kept) for name, kept in mask.kept.items()}
     if isinstance(network, Pruned):
         about |= {"score": network.score, "scope": network.scope, "requested": network.requested}
@@ -119,17 +127,27 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
 
 def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None = None) -> Saved:
     """The network in the two files that `pack` made. Arguments and errors as for `load`."""
-    about = _about(files[DESCRIPTION])
-    try:
-        tensors = load_tensors(files[NUMBERS])
-    except Exception as error:
-        raise PrudentError(f"{NUMBERS} is not a whole safetensors file ({error})") from error
+    about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
     try:
         return _assemble(about, tensors, _builder(about, build)())
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        if isinstance(error, PrudentError):
-            raise
+    except PrudentError:
+        raise
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"the saved network does not fit the architecture it is loaded into: {reason(error)}") from error
+
+
+def mask_in(files: Mapping[str, bytes]) -> Mask:
+    """The mask in the two files that `pack` made of a masked or a smaller network; its architecture is not needed.
+
+    Raises:
+        PrudentError: the files are not whole.
+        BadInput: they hold no mask.
+    """
+    about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
+    try:
+        return _mask(about, tensors)
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"the saved network has no mask that fits its own description: {reason(error)}") from error
 
 
 def kept_parameters(network: Saved) -> int:
@@ -151,12 +169,25 @@ def _about(content: bytes) -> dict[str, Any]:
     return dict(about)
 
 
+def _tensors(content: bytes) -> dict[str, Tensor]:
+    try:
+        return load_tensors(content)
+    except Exception as error:
+        raise PrudentError(f"{NUMBERS} is not a whole safetensors file ({error})") from error
+
+
 def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) -> Callable[[], nn.Module]:
     if build is not None:
         return build
     if "architecture" not in about:
         raise BadInput("the saved network does not say its architecture: load(folder, build=a function that makes it)")
     given = about["architecture"]
+    # a file must not choose which code runs: names of modules come from the caller alone
+    if given["name"] not in MODELS:
+        raise BadInput(
+            f"the saved architecture {given['name']!r} is none of prudent's own, and code that a file names is not "
+            "run: load(folder, build=a function that makes it)"
+        )
     return Architecture(
         name=given["name"], shape=tuple(given["shape"]), classes=given["classes"], options=given["options"]
     ).build
@@ -164,18 +195,12 @@ def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) ->
 
 def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Module) -> Saved:
     if about["kind"] == "plain":
-        model.load_state_dict(tensors)
-        return model
-    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
-    kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
-    pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
-    mask = Mask(kept=kept, granularity=about["granularity"], pattern=pattern, block=block)
+        return _filled(model, tensors, about)
+    mask = _mask(about, tensors)
     if about["kind"] == "smaller":
         plan = plan_of(mask)
-        small = cut(model, plan)
-        small.load_state_dict(tensors)
         return Shrunk(
-            model=small,
+            model=_filled(cut(model, plan), tensors, about),
             plan=plan,
             proof=Proof(**about["proof"]),
             params=about["parameters"],
@@ -186,8 +211,61 @@ def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Mo
         full = torch.zeros(gone.shape, dtype=tensors[name].dtype)
         full[~gone.cpu()] = tensors[name]
         tensors[name] = full
+    return Pruned(
+        model=_filled(model, tensors, about),
+        mask=mask,
+        score=about["score"],
+        scope=about["scope"],
+        requested=about["requested"],
+    )
+
+
+def _mask(about: Mapping[str, Any], tensors: dict[str, Tensor]) -> Mask:
+    """The mask, taken out of `tensors`."""
+    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
+    kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
+    pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
+    return Mask(kept=kept, granularity=about["granularity"], pattern=pattern, block=block)
+
+
+def _filled(model: nn.Module, tensors: dict[str, Tensor], about: Mapping[str, Any]) -> nn.Module:
+    """The network with the saved numbers in the saved dtypes, in place."""
+    tensors = tensors | {name: tensors[owner] for name, owner in about.get("tied", {}).items()}
+    for name, own in model.state_dict(keep_vars=True).items():
+        if name in tensors and own.dtype != tensors[name].dtype:
+            own.data = own.data.to(tensors[name].dtype)
     model.load_state_dict(tensors)
-    return Pruned(model=model, mask=mask, score=about["score"], scope=about["scope"], requested=about["requested"])
+    if fingerprint(model) != fingerprint(tensors):
+        raise BadInput("the architecture ties weights that differ in the saved network: build the one that was saved")
+    return model
+
+
+def _once(module: nn.Module, first: Container[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """State entry -> its numbers, each once; and the other names of tied entries -> the name that they are under.
+
+    Of tied entries the one in `first` has the numbers, the pruned weight, since the mask goes by its name.
+    """
+    state = module.state_dict()
+    owners: dict[object, str] = {}
+    tied: dict[str, str] = {}
+    for name in sorted(state, key=lambda name: name not in first):  # stable, so otherwise in the network's order
+        value = state[name]
+        place = (value.device, value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
+        owner = owners.setdefault(place if value.numel() else name, name)
+        if owner != name:
+            tied[name] = owner
+    kept = {name: value.detach().cpu().contiguous() for name, value in state.items() if name not in tied}
+    whole = {n: v if v.untyped_storage().nbytes() == v.nbytes else v.clone() for n, v in kept.items()}  # of views
+    return whole, tied
+
+
+def _kept_values(name: str, values: Tensor, gone: Tensor) -> Tensor:
+    if (values[gone] != 0).any():
+        raise BadInput(
+            f"the mask removes elements of {name!r} that are not zero, so they would be lost: train with mask=..., or "
+            "save the trained network without its mask"
+        )
+    return values[~gone]
 
 
 def _bits(kept: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from prudent.errors import BadInput
 from prudent.files import read_file
@@ -47,7 +48,7 @@ def embedded() -> dict[str, Path]:
 
 
 def _explain(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
+    problems = _once(error.errors(include_url=False))
     # an unknown key first: a misspelt one is often the reason for the others
     first = min(problems, key=lambda p: p["type"] != "extra_forbidden")
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
@@ -60,9 +61,20 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key {where!r} is missing{more}"
     if first["type"] == "value_error":
-        return f"{first['ctx']['error']!s}{more}"
+        return f"{where}{': ' if where else ''}{first['ctx']['error']!s}{more}"
     came = first["input"]
     return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; got {came!r}{more}"
+
+
+def _once(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Each problem once: what is wrong in [training] is wrong again in every table that starts from it."""
+    found: dict[object, ErrorDetails] = {}
+    for problem in problems:
+        place = problem["loc"]
+        starts = [i for i, part in enumerate(place) if part in ("training", "retraining")]
+        own = place[starts[0] + 1 :] if starts else place
+        found.setdefault((bool(starts), own, problem["type"], repr(problem["input"])), problem)
+    return list(found.values())
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

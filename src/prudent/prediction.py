@@ -10,7 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.batches import Batch, Batches
 from prudent.errors import BadInput, SplitMisuse
-from prudent.network import evaluating, fingerprint, is_sequence, seeded
+from prudent.network import evaluating, fingerprint, is_sequence, logits_of, run, seeded
 from prudent.seeds import stream
 from prudent.types import Predictions, Split
 
@@ -39,8 +39,10 @@ def predict(
     Returns: logits (n, classes), or (mc_samples, n, classes), with fingerprints of examples and network.
 
     Raises:
-        BadInput: no batches, some with and some without labels, NaN or infinite logits, labels outside the classes,
-            mc_samples < 2; a network without dropout, or whose samples are all the same, where samples are asked for.
+        BadInput: no batches, some with and some without labels, a network that does not run on them or does not answer
+            one row of logits for each input, NaN or infinite logits, labels that are no integers or outside the
+            classes, mc_samples < 2; a network without dropout, or whose samples are all the same, where samples are
+            asked for.
         SplitMisuse: `split` contradicts the batches, or neither names one.
 
     Source: Gal, Ghahramani 2016, "Dropout as a Bayesian Approximation", arXiv:1506.02142, for mc_samples.
@@ -53,16 +55,18 @@ def predict(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
-            inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
-            if isinstance(batch, (tuple, list)):
-                labels.append(batch[1])
+            inputs, truth = _parted(batch)
+            labels += [] if truth is None else [truth]
             inputs = inputs.to(device)
-            answer = model(inputs) if mc_samples is None else _sample(model, inputs, mc_samples)
+            answer = logits_of(model, inputs) if mc_samples is None else _sample(model, inputs, mc_samples)
             logits.append(answer.float().cpu())
     if not logits:
         raise BadInput(f"there is nothing to predict: the batches of the {split!r} split are empty")
     if labels and len(labels) != len(logits):
         raise BadInput("some batches have labels and some have none")
+    widths = {answer.shape[-1] for answer in logits}
+    if len(widths) > 1:
+        raise BadInput(f"a network answers as many logits for every batch; it answered {sorted(widths)}")
     joined = torch.cat(logits, dim=-2).numpy()
     if mc_samples is not None and (joined == joined[0]).all():
         raise BadInput("dropout is switched on, yet all samples are the same: does it act on the way to the output?")
@@ -73,6 +77,21 @@ def predict(
         data=batches.data if isinstance(batches, Batches) else "",
         model=fingerprint(model),
     )
+
+
+def _parted(batch: object) -> tuple[Tensor, Tensor | None]:
+    """Inputs and labels of one batch, or a refusal: labels are never rounded to classes."""
+    given = list(batch) if isinstance(batch, (tuple, list)) else [batch]
+    parts = [part for part in given if isinstance(part, Tensor)]
+    if len(given) not in (1, 2) or len(parts) < len(given):
+        came = ", ".join(type(part).__name__ for part in given)
+        raise BadInput(f"a batch is a tensor of inputs, or such inputs with a tensor of labels; got {came}")
+    inputs, truth = parts[0], parts[1] if len(parts) == 2 else None
+    if truth is not None and (truth.is_floating_point() or truth.is_complex() or truth.dtype == torch.bool):
+        raise BadInput(f"labels are integers, one class for each input; got {truth.dtype}: labels.long(), if they are")
+    if truth is not None and truth.shape != inputs.shape[:1]:
+        raise BadInput(f"{len(inputs)} inputs need labels of shape ({len(inputs)},); got {tuple(truth.shape)}")
+    return inputs, truth
 
 
 def _split(batches: Iterable[Batch], split: Split | None) -> Split:
@@ -105,19 +124,21 @@ def _sample(model: nn.Module, inputs: Tensor, samples: int) -> Tensor:
     What comes before the first dropout of a plain network is the same for every sample and is computed once; the rest
     sees all samples as one large batch. Exact in distribution, since dropout draws each row by itself.
     """
+    size = len(inputs)
     # not children(), which leaves out a module that occurs again
     parts = [part for part in model._modules.values() if part is not None] if is_sequence(model) else [model]
     first = next(i for i, part in enumerate(parts) if any(_drops(module) for module in part.modules()))
     for part in parts[:first]:
-        inputs = part(inputs)
-    rest = parts[first:]
+        inputs = run(part, inputs)
+    *rest, last = parts[first:]
     answers = []
     with _dropping(model):
-        for many in _portions(samples, max(1, ROWS // max(1, len(inputs)))):
+        for many in _portions(samples, max(1, ROWS // max(1, size))):
             rows = inputs.repeat(many, *[1] * (inputs.ndim - 1))
             for part in rest:
-                rows = part(rows)
-            answers.append(rows.view(many, len(inputs), -1))
+                rows = run(part, rows)
+            answer = logits_of(last, rows, rows=many * size)
+            answers.append(answer.reshape(many, size, -1))
     return torch.cat(answers)
 
 

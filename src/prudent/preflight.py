@@ -19,6 +19,7 @@ from prudent.settings import Method, Settings
 from prudent.sources import load_data
 from prudent.splits import Data
 from prudent.surgery.shrinking import shrink
+from prudent.types import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +44,15 @@ def preflight(study: Settings) -> Ready:
     """Load the data, build the network, and try every way of pruning on its initial weights.
 
     Raises:
-        BadInput: data that are absent or do not fit the network, dropout samples of a network without dropout, more
-            examples to be timed than there are, an unknown option, a sparsity that leaves nothing.
+        BadInput: data that are absent, lack labels that are needed or do not fit the network, dropout samples of a
+            network without dropout, more examples to be timed than there are, an unknown option, a sparsity that leaves
+            nothing.
         CannotPrune: channels asked of a network that is not a plain one.
     """
     data = load_data(study.data.name, study.data.options)
     if not data.classes:
         raise BadInput(f"data set {study.data.name!r} is a set of strangers; it can serve as [data] ood only")
+    _check_labels(study, data)
     ood = _strangers(study, data)
     if study.evaluation.latency_batch > len(data.train):
         raise BadInput(
@@ -69,6 +72,18 @@ def preflight(study: Settings) -> Ready:
         predict(model, data.validation.batches(8), mc_samples=2)
     _try_pruning(study, data, model)
     return Ready(data=data, ood=ood)
+
+
+def _check_labels(study: Settings, data: Data) -> None:
+    recipes = [study.training, *(method.retraining for method in study.methods)]
+    needs: dict[Split, str] = {"train": "training needs them", "test": "the errors on the page need them"}
+    if "error" in study.certification.risks:
+        needs["certification"] = 'the risk "error" needs them, "disagreement" would not'
+    if any(recipe.patience is not None for recipe in recipes):
+        needs["validation"] = "patience needs them"
+    for split, why in needs.items():
+        if data.splits[split].labels is None:
+            raise BadInput(f"data set {study.data.name!r} has no labels in its {split} split: {why}")
 
 
 def _strangers(study: Settings, data: Data) -> Data | None:

@@ -14,7 +14,7 @@ from prudent.certificates import write_certificate
 from prudent.certification import certify
 from prudent.evaluation import evaluate, worst_class_error
 from prudent.graph import DENSE, Graph
-from prudent.networks import DESCRIPTION, NUMBERS
+from prudent.networks import DESCRIPTION, NUMBERS, mask_in
 from prudent.risks import losses
 from prudent.run_folder import certificate_file, network_folder
 from prudent.settings import Method, Settings
@@ -25,6 +25,9 @@ KEPT = (
     "fingerprint", "parameters", "bytes", "macs", "macs_needed", "history", "best_epoch", "train_loss", "train_error",
 )  # fmt: skip
 """What the results repeat of a network's record."""
+
+ALWAYS = ("validation", "certification", "test")
+"""Splits that every network is asked for."""
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -46,9 +49,13 @@ class Finished:
     records: Records
 
     def predictions(self, seed: int, method: str, sparsity: float, name: str) -> Predictions | None:
-        """What a network answered on a split ("test", "ood_mc"), None if it was not asked."""
+        """What a network answered on a split ("test", "ood_mc"), None if it was not asked.
+
+        Raises:
+            DamagedStore: the store has lost answers on a split that every network is asked for.
+        """
         cell = self.graph.networks[seed, method, sparsity].predictions
-        if name not in self.records[cell.key]["outputs"]:
+        if name not in ALWAYS and name not in self.records[cell.key]["outputs"]:
             return None
         return predictions_from_bytes(self.store.read(cell.key, name))
 
@@ -85,13 +92,13 @@ def _claims(study: Settings) -> Iterator[tuple[Method, str, int]]:
 def _certify(finished: Finished, method: Method, risk: str, seed: int, path: Path) -> Certificate:
     asked = partial(finished.predictions, seed, name="certification")
     answers = [asked(method=method.name, sparsity=s) for s in method.sparsities]
-    records = [finished.records[finished.graph.networks[seed, method.name, s].network.key] for s in method.sparsities]
     table = losses(
         [a for a in answers if a is not None],
         dense=asked(method=DENSE[0], sparsity=DENSE[1]),
         loss=risk,
-        sparsities=[record["values"]["sparsity"] for record in records],
-        names=[f"{method.name} {s:g}" for s in method.sparsities],
+        # of the very networks that go into the run's folder, not what was noted when they were made
+        sparsities=[mask_in(finished.files(seed, method.name, s)).sparsity for s in method.sparsities],
+        names=[f"{method.name} {s!r}" for s in method.sparsities],
     )
     claim = finished.study.certification
     certificate = certify(table, alpha=claim.alpha, delta=claim.delta, bound=claim.bound)

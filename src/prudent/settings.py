@@ -1,10 +1,11 @@
 """Every option of a study with its default and its range, in one place. Nothing is run here."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from prudent.bounds import BOUNDS
 from prudent.data import DATA
@@ -18,14 +19,29 @@ from prudent.units import Granularity, Reduction, check_shape_of_unit
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
 Pair = Annotated[tuple[int, int], Field(strict=False)]  # TOML has lists only
 Probability = Annotated[float, Field(gt=0, lt=1)]
-Options = dict[str, Any]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Risk = Literal["disagreement", "error"]
 DURING = ("gradual", "set", "rigl")
 """Schedules that prune while the network trains."""
 
 
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Refuse dates, NaN and infinity, naming the key: options go into keys and records, which are JSON."""
+    waiting: list[tuple[str, Any]] = list(options.items())
+    for key, value in waiting:
+        if isinstance(value, (dict, list)):
+            inside = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{key}.{part}", one) for part, one in inside]
+        elif not isinstance(value, (str, int, float)) or not math.isfinite(0 if isinstance(value, str) else value):
+            raise ValueError(f"{key} must be a finite number, a word, a list or a table; got {value}")
+    return options
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_plain)]
+
+
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(_Table):
@@ -115,7 +131,7 @@ class Method(_Table):
 class Evaluation(_Table):
     """[evaluation]: what is measured."""
 
-    bins: int = Field(15, ge=1, description="equal-width bins of confidence for the ECE")
+    bins: int = Field(15, ge=1, le=1000, description="equal-width bins of confidence for the ECE")
     mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
     latency_batch: int = Field(64, ge=1, description="examples in a timed pass")
     latency_turns: int = Field(30, ge=3, description="timed passes, in turn with the dense network")
@@ -126,7 +142,7 @@ class Declared(_Table):
 
     method: str = Field(description="name of the method")
     risk: Risk = Field("disagreement", description="which risk")
-    seed: int = Field(0, description="the network of which seed")
+    seed: Seed = Field(0, description="the network of which seed")
 
 
 class Certification(_Table):
@@ -144,7 +160,7 @@ class Settings(_Table):
 
     name: Identifier = Field(description="the study's name; run folders start with it")
     about: str = Field("", max_length=200, description="one sentence for the page")
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="each trains its own dense network")
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1, description="each trains its own dense network")
     data: Data = Data()
     model: Model = Model()
     training: Training = Training()

@@ -7,6 +7,7 @@ from typing import Any
 from prudent.catalogue import check_options
 from prudent.data import DATA
 from prudent.errors import BadInput
+from prudent.keys import canonical
 from prudent.splits import Data
 
 
@@ -15,10 +16,11 @@ def load_data(name: str, options: dict[str, Any]) -> Data:
 
     Raises:
         UnknownName: no such data set or option.
-        BadInput: what the data set itself refuses (absent files, bad sizes, NaN).
+        BadInput: what the data set itself refuses (absent files, bad sizes, NaN), or fails at; options that are no
+            plain numbers, words, lists and tables.
     """
     check_options(DATA.find(name), options, noun=f"data set {name!r}")
-    return _load(name, json.dumps(options, sort_keys=True))
+    return _load(name, canonical(options).decode())
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """Finished work: content-addressed objects and create-only records, whole or absent, wherever obstore can write.
 
     FORMAT                   {"schema": 1}
-    cells/ab/<key>.json      the commit of a cell: what it is, and the hashes of its outputs
+    cells/ab/<key>.json      the commit of a cell: what it is, the hashes of its outputs, and a hash of all that
     objects/ab/<sha256>      bytes; the same name always means the same bytes
 
 Objects are written first, the record last, and a record is never overwritten: what has a record is finished, and two
@@ -25,6 +25,10 @@ from prudent.errors import BadInput, DamagedStore, PrudentError, reason
 from prudent.keys import canonical
 
 SCHEMA = 1
+FIELDS: dict[str, tuple[type, ...]] = {
+    "kind": (str,), "values": (dict,), "seconds": (int, float), "environment": (dict,)
+}  # fmt: skip
+"""What every record has, besides its outputs, its key and its own hash."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,13 @@ class Store:
         try:
             put(store, "FORMAT", json.dumps({"schema": SCHEMA}).encode(), mode="create")
         except AlreadyExistsError:
-            schema = json.loads(bytes(get(store, "FORMAT").bytes())).get("schema")
+            try:
+                schema = json.loads(bytes(get(store, "FORMAT").bytes()))["schema"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise BadInput(
+                    f"the FORMAT file of the store {self.location!r} is none that prudent wrote ({reason(error)}): "
+                    "give another folder, or restore the file"
+                ) from error
             if not isinstance(schema, int) or schema > SCHEMA:
                 raise BadInput(
                     f"the store {self.location!r} has format {schema}, this version of prudent reads up to {SCHEMA}"
@@ -66,16 +76,24 @@ class Store:
 
         Args:
             key: of the cell.
-            record: JSON values; the outputs' hashes and sizes are added under "outputs".
+            record: JSON values, of which "kind", "values", "seconds" and "environment" are needed; the outputs' hashes
+                and sizes are added under "outputs", the cell's key under "key", and a hash of all that under "sha256".
             outputs: name -> bytes.
+
+        Raises:
+            BadInput: something that every record needs is missing.
         """
+        missing = [name for name in FIELDS if name not in record]
+        if missing:
+            raise BadInput(f"the record of a cell needs {', '.join(FIELDS)}; it has no {missing[0]!r}")
         try:
             described = {}
             for name, data in outputs.items():
                 digest = hashlib.sha256(data).hexdigest()
                 put(self._store, _object(digest), data)
                 described[name] = {"sha256": digest, "bytes": len(data)}
-            text = json.dumps({**record, "outputs": described}, sort_keys=True, indent=1).encode()
+            whole = json.loads(json.dumps({**record, "outputs": described, "key": key}))  # as it will be read
+            text = json.dumps(whole | {"sha256": _seal(whole)}, sort_keys=True, indent=1).encode()
             put(self._store, _cell(key), text, mode="create")
         except AlreadyExistsError:
             return False
@@ -86,15 +104,16 @@ class Store:
     def record(self, key: str) -> dict[str, Any] | None:
         """The record of a finished cell; None if the cell is not finished, or its outputs are not all there whole.
 
-        Sizes are compared here; hashes when the outputs are read.
+        A record that was changed since it was committed is dropped. Of outputs the sizes are compared here; hashes when
+        they are read.
         """
         try:
             try:
-                record = json.loads(bytes(get(self._store, _cell(key)).bytes()))
+                record = _checked(key, json.loads(bytes(get(self._store, _cell(key)).bytes())))
                 outputs = {o["sha256"]: o["bytes"] for o in record["outputs"].values()}
             except (NotFoundError, FileNotFoundError):
                 return None
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 self._drop(key)
                 return None
             for digest, size in outputs.items():
@@ -109,11 +128,12 @@ class Store:
         """One output of a finished cell.
 
         Raises:
-            DamagedStore: the cell is not finished, or the bytes are not those that were written. The record is then
-                dropped, so that the cell will be computed again.
+            DamagedStore: the cell is not finished, has no such output, or the bytes are not those that were written.
+                The record is then dropped, so that the cell will be computed again.
         """
         record = self.record(key)
         if record is None or name not in record["outputs"]:
+            self._drop(key)
             raise DamagedStore(f"cell {key[:12]} has no whole output {name!r} in {self.location!r}: run again")
         digest = record["outputs"][name]["sha256"]
         try:
@@ -161,10 +181,26 @@ class Store:
             return None
 
     def _drop(self, key: str) -> None:
-        delete(self._store, _cell(key))
+        with suppress(NotFoundError, FileNotFoundError):
+            delete(self._store, _cell(key))
 
     def _unusable(self, error: Exception) -> PrudentError:
         return PrudentError(f"the store {self.location!r} cannot be used: {reason(error)}")
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    """sha256 over all of a record but this hash itself. NaN, of a training that diverged, is allowed."""
+    rest = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _checked(key: str, record: dict[str, Any]) -> dict[str, Any]:
+    """The record, if it is the one that was committed for this key."""
+    if record["sha256"] != _seal(record) or record["key"] != key:
+        raise ValueError("the record was changed")
+    if not all(isinstance(record[name], kinds) for name, kinds in FIELDS.items()):
+        raise TypeError("the record is incomplete")
+    return record
 
 
 def _cell(key: str) -> str:

@@ -56,6 +56,8 @@ def study(
     settings = read(locate(file))
     if workers is not None and workers < 1:
         raise BadInput(f"at least one worker is needed; got workers={workers}")
+    if threads < 1:
+        raise BadInput(f"each worker needs at least one thread; got threads={threads}")
     pool = EXECUTORS[executor](workers or os.cpu_count() or 1, threads)
     try:
         ready = preflight(settings)

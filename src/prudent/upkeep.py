@@ -66,7 +66,7 @@ class Upkeep:
 
     def revise(self, mask: Mask) -> None:
         """Let another mask hold. What comes back starts at zero, without momentum."""
-        own = dict(self.trained.named_parameters())
+        own = dict(self.trained.named_parameters(remove_duplicate=False))
         new = {name: gone.to(own[name].device) for name, gone in removed_elements(self.trained, mask).items()}
         for name in {*new, *self.removed}:
             nothing = torch.zeros_like(own[name], dtype=torch.bool)

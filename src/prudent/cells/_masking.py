@@ -31,13 +31,13 @@ Inputs = Mapping[str, Input]
 
 def masked_network(options: Options, inputs: Inputs, data: Data, architecture: Architecture) -> Pruned:
     """The masked network of one method at one sparsity, with the weights that training starts from."""
-    masked = _chosen(options, inputs, data)
+    masked = _chosen(options, inputs, data, architecture)
     return replace(masked, model=_start(masked, architecture, options, inputs))
 
 
-def _chosen(options: Options, inputs: Inputs, data: Data) -> Pruned:
-    scored, within = _source(inputs, initial=options["scored"] == "initial")
-    like = _mask_of(inputs["like"]) if "like" in inputs else None
+def _chosen(options: Options, inputs: Inputs, data: Data, architecture: Architecture) -> Pruned:
+    scored, within = _source(inputs, architecture, initial=options["scored"] == "initial")
+    like = _mask_of(inputs["like"], architecture) if "like" in inputs else None
     control = options["control"]
     if like is not None and control in ("shuffled", "reinit"):
         mask = controlled(control, like, {}, seed=options["seed"])
@@ -79,14 +79,14 @@ def everything(model: nn.Module) -> Mask:
     )
 
 
-def _source(inputs: Inputs, *, initial: bool) -> tuple[nn.Module, Mask | None]:
+def _source(inputs: Inputs, architecture: Architecture, *, initial: bool) -> tuple[nn.Module, Mask | None]:
     """The network whose weights are scored, of the original shape, and what it has lost already."""
-    dense = module_of(network_of(inputs["dense"]))
+    dense = module_of(network_of(inputs["dense"], architecture))
     if initial:
         dense.load_state_dict(load_tensors(inputs["dense"].read(INITIAL)))
     if "parent" not in inputs:
         return dense, None
-    parent = network_of(inputs["parent"])
+    parent = network_of(inputs["parent"], architecture)
     if isinstance(parent, nn.Module):
         raise BadInput("the parent of an iterative step must be a pruned network; got a plain one")
     if isinstance(parent, Shrunk):
@@ -94,8 +94,8 @@ def _source(inputs: Inputs, *, initial: bool) -> tuple[nn.Module, Mask | None]:
     return parent.model, parent.mask
 
 
-def _mask_of(made: Input) -> Mask:
-    network = network_of(made)
+def _mask_of(made: Input, architecture: Architecture) -> Mask:
+    network = network_of(made, architecture)
     if isinstance(network, nn.Module):
         raise BadInput("the network whose layer counts are copied must be a pruned one; got a plain one")
     return network.mask

@@ -70,9 +70,9 @@ def example_of(data: Data, size: int = 8) -> Tensor:
     return torch.from_numpy(data.train.inputs[:size])
 
 
-def network_of(made: Input) -> Saved:
-    """The network that another cell made."""
-    return unpack({name: made.read(name) for name in (DESCRIPTION, NUMBERS)})
+def network_of(made: Input, architecture: Architecture) -> Saved:
+    """The network that another cell made, of the architecture that the settings name: not of one that a file names."""
+    return unpack({name: made.read(name) for name in (DESCRIPTION, NUMBERS)}, build=architecture.build)
 
 
 def module_of(network: Saved) -> nn.Module:

@@ -5,7 +5,7 @@ from typing import Any
 
 from prudent.archive import predictions_to_bytes
 from prudent.cells import Input, Made
-from prudent.cells._shared import data_of, module_of, network_of
+from prudent.cells._shared import architecture_of, data_of, module_of, network_of
 from prudent.prediction import predict
 from prudent.sources import load_data
 
@@ -16,14 +16,14 @@ def predictions(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made
     """What one network answers on validation, certification, test and OOD examples, also under dropout.
 
     Args:
-        options: data, ood (or None), mc_samples (or None), seed.
+        options: data, model, ood (or None), mc_samples (or None), seed.
         inputs: network.
 
     Returns: outputs validation, certification, test, and where there are strangers ood; with mc_samples also test_mc
     and ood_mc. Each is a safetensors file of `Predictions`.
     """
-    model = module_of(network_of(inputs["network"]))
     data = data_of(options)
+    model = module_of(network_of(inputs["network"], architecture_of(options, data)))
     sets = {split: data.splits[split] for split in ("validation", "certification", "test")}
     if options["ood"] is not None:
         sets["ood"] = load_data(options["ood"]["name"], options["ood"]["options"]).splits["ood"]

@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from types import ModuleType
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -16,6 +18,27 @@ from prudent.executors import WorkerDied
 from prudent.keys import Cell
 
 PRELOADED = ("prudent.execution", "prudent.cells.dense", "prudent.cells.pruned", "prudent.cells.predictions")
+
+# one clean server process imports torch once and forks workers in milliseconds
+_FAMILY: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+_starting = threading.Lock()
+
+
+class _Process(_FAMILY.Process):  # type: ignore[misc]
+    """A process that does not run the caller's script again.
+
+    Python's own would import the main module first, so that a script which calls `prudent.study` outside of
+    `if __name__ == "__main__"` would start a study in every worker, and one from standard input none at all. Cells are
+    named by the modules that they come from; nothing of them is in the main one.
+    """
+
+    def start(self) -> None:
+        with _starting, _no_main_module():
+            super().start()
+
+
+class _Context(type(_FAMILY)):  # type: ignore[misc]
+    Process = _Process
 
 
 class _Local:
@@ -64,12 +87,21 @@ def local(workers: int, threads: int = 1) -> _Local:
 
 
 def _context() -> Any:  # noqa: ANN401 (the contexts have no common public type)
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    # one clean server process imports torch once and forks workers in milliseconds
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context = _Context()
+    if sys.platform != "win32":
+        context.set_forkserver_preload(list(PRELOADED))
     return context
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """An empty main module, for the moment in which multiprocessing notes what a child shall import."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _execute(location: str, cell: Cell) -> dict[str, Any]:
