@@ -369,6 +369,13 @@ def test_the_planner_passes_with_80_percent(run):
                 assert [rate, point["y"]] in [[r, y] for r, y, _ in plan["line"]]
 
 
+def test_a_limit_beyond_any_number_of_examples_has_no_planner(tmp_path):
+    hopeless = run_of(write_run(tmp_path, Sample(alpha=1e-9)))
+    view = proof.view(hopeless)
+    assert view["planner"] is False
+    assert view["data"]["plan"] is None
+
+
 def test_speed_rows(run):
     view = speed.view(run)
     for method, shown in zip(run.methods, view["methods"], strict=True):
