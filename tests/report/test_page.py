@@ -14,6 +14,7 @@ import prudent.report
 from prudent.errors import BadInput, PrudentError
 from prudent.report import SCRIPTS, STYLES, build_report, rounded, scallop
 from prudent.report.views import SECTIONS
+from prudent.run_folder import write_results
 from tests.report.sample import Sample, edit, write_run
 
 ROOT = Path(prudent.report.__file__).parent
@@ -197,6 +198,36 @@ def test_folders_without_results_are_refused(tmp_path):
         build_report(tmp_path)
     (tmp_path / "results.json").write_text('{"prudent_results": 99}')
     with pytest.raises(BadInput, match="format 99"):
+        build_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda results: results["networks"][0]["metrics"]["error"].update(value=0.0),
+        lambda results: results.pop("networks"),
+        lambda results: results.pop("sha256"),
+        lambda results: results.update(other_claims=-1),
+    ],
+)
+def test_results_that_were_edited_are_refused(folder, tmp_path, change):
+    results = json.loads((folder / "results.json").read_text())
+    change(results)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(BadInput, match="changed after it was written"):
+        build_report(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "no json", "3", '{"prudent_results": []}', "[" * 200_000])
+def test_other_files_are_no_results(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(BadInput):
+        build_report(tmp_path)
+
+
+def test_results_without_their_parts_are_refused(tmp_path):
+    write_results(tmp_path, {"prudent_results": 1})
+    with pytest.raises(BadInput, match="it has no id, study"):
         build_report(tmp_path)
 
 
