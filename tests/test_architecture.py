@@ -17,7 +17,7 @@ LEVELS = {
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "comparison",
-        "controls", "dropnet", "gradients", "granularities", "latency", "masks", "models", "network",
+        "controls", "demands", "dropnet", "gradients", "granularities", "latency", "masks", "models", "network",
         "observation", "prediction", "pruning", "schedules", "scopes", "scores", "surgery", "thinning",
         "training", "unfolding", "units", "upkeep"),
     3: ("archive", "certificates", "data", "files", "keys", "networks", "parsing", "report", "run_folder",
