@@ -124,10 +124,7 @@ def train(
     trained.train()
     method = _optimizer(trained, optimizer, lr, momentum, weight_decay)
     wrapped, method = fabric.setup(trained, method)
-    with seeded(seed):
-        steps = epochs * sum(1 for _ in batches)
-    if steps == 0:
-        raise BadInput("there is nothing to train on: the batches are empty")
+    steps = epochs * _count(batches, seed)
     rate = _schedule(method, schedule, lr, steps)
     upkeep = Upkeep(trained, method, on_step, steps, mask, {k: v.to(fabric.device) for k, v in removed.items()})
     best: _Best | None = None
@@ -197,6 +194,14 @@ def _one_epoch(
     # float(wrong) and the mean have waited for the device, so the time is that of finished work
     error, seconds = float(wrong) / max(seen, 1), time.perf_counter() - started
     return Epoch(index=index, loss=mean, error=error, seconds=seconds)
+
+
+def _count(batches: Iterable[Batch], seed: int) -> int:
+    with seeded(seed):
+        count = sum(1 for _ in batches)
+    if count == 0:
+        raise BadInput("there is nothing to train on: the batches are empty")
+    return count
 
 
 def _fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]) -> Fabric:
