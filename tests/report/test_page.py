@@ -15,7 +15,7 @@ from prudent.errors import BadInput, PrudentError
 from prudent.report import SCRIPTS, STYLES, build_report, rounded, scallop
 from prudent.report.views import SECTIONS
 from prudent.run_folder import write_results
-from tests.report.sample import Sample, edit, write_run
+from tests.report.sample import CHANNELS, WEIGHTS, Sample, edit, write_run
 
 ROOT = Path(prudent.report.__file__).parent
 SCRIPT, IMAGE = "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>"
@@ -199,6 +199,15 @@ def test_folders_without_results_are_refused(tmp_path):
     (tmp_path / "results.json").write_text('{"prudent_results": 99}')
     with pytest.raises(BadInput, match="format 99"):
         build_report(tmp_path)
+
+
+def test_characters_that_turn_text_around_are_spelt_out(tmp_path):
+    evil = "fast\u202egnp\u2066x\u200f\x07"
+    methods = ({**WEIGHTS, "title": evil}, {**CHANNELS, "title": "\u202e"})
+    html = build_report(write_run(tmp_path, Sample(methods=methods, classes=("a\u202eb", "c", "d", "e"))))
+    assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069\x07]", html)
+    assert "fast\\u202egnp\\u2066x" in html
+    assert "Certificate broken" not in html
 
 
 @pytest.mark.parametrize(
