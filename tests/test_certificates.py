@@ -115,6 +115,61 @@ def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
         verify(path)
 
 
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (("alpha",), "0.05"),
+        (("alpha",), None),
+        (("delta",), []),
+        (("n",), None),
+        (("selected",), "1"),
+        (("selected",), 99),
+        (("candidates",), {}),
+        (("candidates",), []),
+        (("candidates", 0, "p_value"), None),
+        (("candidates", 0, "p_value"), "0.01"),
+        (("candidates", 0), None),
+        (("candidates", 0, "empirical_risk"), []),
+        (("bound",), ["binomial"]),
+        (("losses", "file"), "x\0.json"),
+        (("losses", "file"), ""),
+        (("losses",), []),
+        (("split",), None),
+        (("claim",), None),
+        (("models",), 3),
+    ],
+)
+def test_odd_values_with_a_recomputed_hash_are_refused_in_one_line(written, at, value):
+    from prudent.certificates import _hash
+
+    path, _ = written
+    document = json.loads(path.read_text())
+    put(document, at, value)
+    path.write_text(json.dumps(document | {"sha256": _hash(document)}))
+    with pytest.raises(PrudentError) as refusal:
+        verify(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["claim", "candidates", "losses", "alpha", "needed", "assumptions"])
+def test_a_missing_key_is_refused_in_one_line(written, key):
+    from prudent.certificates import _hash
+
+    path, _ = written
+    document = json.loads(path.read_text())
+    del document[key]
+    path.write_text(json.dumps(document | {"sha256": _hash(document)}))
+    with pytest.raises(PrudentError):
+        verify(path)
+
+
+def test_brackets_without_end_are_refused(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text('{"prudent_certificate": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    with pytest.raises(BadInput, match="no certificate"):
+        verify(path)
+
+
 @pytest.mark.parametrize("key", ["claim", "alpha", "selected"])
 def test_a_key_that_occurs_twice_is_refused(written, key):
     path, _ = written

@@ -55,6 +55,39 @@ def test_any_function_can_be_the_bound():
     assert (certificate.bound, certificate.selected) == ("never", None)
 
 
+def test_a_bound_of_ones_own_cannot_take_the_name_of_another():
+    def renamed(losses, alpha):
+        return 0.0
+
+    renamed.__name__ = "binomial"
+    with pytest.raises(BadInput, match="name of its own: 'binomial'"):
+        certify(table([10], 10), alpha=0.5, delta=0.5, bound=renamed)
+    assert certify(table([0], 10), alpha=0.5, delta=0.5, bound=binomial).bound == "binomial"
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), None, "small"])
+def test_what_is_no_p_value_is_refused(value):
+    with pytest.raises(BadInput, match=r"a p-value lies in \[0, 1\]"):
+        certify(table([0], 10), alpha=0.5, delta=0.5, bound=Answering(value))
+
+
+class Answering:
+    """A bound that always gives the same value, whatever it is."""
+
+    def __init__(self, value) -> None:
+        self.value = value
+
+    def __call__(self, losses, alpha):
+        return self.value
+
+
+def test_numpys_floats_are_levels_like_any_other():
+    plain = certify(table([1], 450), alpha=0.05, delta=0.05)
+    other = certify(table([1], 450), alpha=np.float64(0.05), delta=np.float64(0.05))
+    assert (other, other.sentence()) == (plain, plain.sentence())
+    assert type(other.alpha) is type(other.delta) is float
+
+
 @pytest.mark.parametrize("risks", [(0.2, 0.3, 0.5), (0.1, 0.2001, 0.9), (0.05, 0.3, 0.1), (0.21, 0.21, 0.21)])
 @pytest.mark.parametrize("delta", [0.05, 0.2])
 def test_valid_for_independent_candidates_by_enumeration(risks, delta):

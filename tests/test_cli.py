@@ -1,8 +1,12 @@
 """The command line: exit statuses, one-line errors, JSON for machines."""
 
 import json
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -294,4 +298,36 @@ def test_absent_data_files_are_told_with_their_layout(call, tmp_path, monkeypatc
 
 
 def test_unknown_studies_name_the_known(call, tmp_path):
-    assert "one of: digits, dropnet-a, dropnet-b, espn, mnist, moons, tickets" in refused(call, "study", str(tmp_path / "absent.toml"))
+    known = "one of: digits, dropnet-a, dropnet-b, espn, mnist, moons, tickets"
+    assert known in refused(call, "study", str(tmp_path / "absent.toml"))
+
+
+def test_verify_as_json_tells_what_held_before_the_first_that_does_not(call, runs, tmp_path):
+    folder = tmp_path / "certificates"
+    shutil.copytree(finished(runs) / "certificates", folder)
+    paths = sorted(folder.glob("*.json"))
+    paths[1].write_text(paths[1].read_text().replace('"alpha"', '"alpah"'))
+    status, out, err = call("verify", str(folder), "--json")
+    assert status == 2
+    assert [one["file"] for one in json.loads(out)] == [str(paths[0])]
+    assert paths[1].name in err
+
+
+def test_a_terminal_without_a_character_gets_a_substitute(runs):
+    certificate = next(finished(runs).glob("certificates/magnitude-*.json"))
+    done = subprocess.run(
+        [sys.executable, "-m", "prudent.cli", "verify", str(certificate)],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"?%" in done.stdout  # for the narrow space
+    assert not done.stderr
+
+
+def test_the_command_to_check_with_is_quoted_for_the_shell(call, runs, tmp_path):
+    folder = tmp_path / "two words; $HOME"
+    shutil.copytree(runs / "store", folder / "store")
+    _, out, _ = call("study", str(runs / "tiny.toml"), "--out", str(folder))
+    command = out.splitlines()[-1].removeprefix("Check it: ")
+    assert Path(shlex.split(command)[2]).is_file()
+    assert call(*shlex.split(command)[1:])[0] == 0

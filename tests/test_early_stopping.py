@@ -79,7 +79,7 @@ def test_validation_numbers_are_those_of_the_finished_epoch():
     for epochs in (1, 2, 3):
         trained, _ = run(epochs=epochs)
         answers = predict(trained, held_out())
-        logits, labels = torch.from_numpy(answers.logits), torch.from_numpy(answers.labels)
+        logits, labels = torch.tensor(answers.logits), torch.tensor(answers.labels)
         loss = sum(float(cross_entropy(logits[i : i + 1], labels[i : i + 1])) for i in range(len(labels))) / len(labels)
         seen[epochs - 1] = loss, float((logits.argmax(1) != labels).double().mean())
     _, history = run(epochs=3, validation=held_out())

@@ -202,3 +202,10 @@ def test_masks_cannot_be_changed():
     with pytest.raises(TypeError):
         mask.kept["w"] = torch.ones(4)
     assert mask.sparsity == 0.5
+
+
+def test_what_the_caller_does_with_its_tensors_later_changes_nothing():
+    kept = torch.tensor([True, False])
+    mask = Mask(kept={"w": kept}, granularity="channel")
+    kept[:] = False
+    assert mask.remaining == 1

@@ -112,3 +112,12 @@ def test_inputs_that_also_occur_in_train_are_counted():
     by_loop = {s: sum(tuple(r) in rows for r in twice.splits[s].inputs) for s in sizes}
     assert twice.repeated == by_loop
     assert sum(by_loop.values()) > 0
+
+
+def test_what_the_caller_does_with_its_arrays_later_changes_nothing():
+    inputs, labels, ids = np.zeros((3, 2), np.float32), np.zeros(3, np.int64), np.arange(3)
+    examples = Examples(inputs=inputs, labels=labels, ids=ids, split="train")
+    before = examples.fingerprint
+    inputs[:], labels[:], ids[:] = 1, 1, 9
+    del examples.__dict__["fingerprint"]
+    assert examples.fingerprint == before

@@ -129,7 +129,7 @@ def test_a_data_loader_will_do():
     ("change", "error", "message"),
     [
         ({"epochs": -1}, BadInput, "0 or more; got -1"),
-        ({"lr": 0.0}, BadInput, "positive; got 0.0"),
+        ({"lr": 0.0}, BadInput, "positive and finite; got 0.0"),
         ({"lr": float("nan")}, BadInput, "positive"),
         ({"batches": iter([])}, BadInput, "not an iterator"),
         ({"batches": []}, BadInput, "batches are empty"),

@@ -109,6 +109,29 @@ def test_losses_refuse(change, message):
         losses(**change)
 
 
+def test_what_the_caller_does_with_its_arrays_later_changes_nothing():
+    logits, labels, values = np.eye(3, dtype=np.float32), np.arange(3), np.zeros((3, 2))
+    p = Predictions(logits=logits, labels=labels, split="test")
+    view = logits.view()
+    view.setflags(write=False)  # read-only itself, yet the caller can write through its own
+    other = Predictions(logits=view, split="test")
+    table = losses(values=values)
+    logits[:], labels[:], values[:] = 0, 0, 1
+    assert p.decisions.tolist() == other.decisions.tolist() == p.labels.tolist() == [0, 1, 2]
+    assert table.counts == (0, 0)
+    for array in (p.logits, p.labels, table.values):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    again = Predictions(logits=p.logits, split="test")
+    assert again.logits is p.logits, "what nobody can write to is not copied"
+
+
+@pytest.mark.parametrize("values", [np.array([["a", "b"]]), np.array([[None, 1.0]]), np.array([[1j, 0]])])
+def test_losses_are_numbers(values):
+    with pytest.raises(BadInput, match="losses are numbers"):
+        losses(values=values)
+
+
 def certificate(**change):
     good = {
         "risk": "disagreement", "alpha": 0.05, "delta": 0.05, "n": 450, "bound": "binomial",

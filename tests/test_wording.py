@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prudent.wording import exact_percent, fixed, percent, plural, size
+from prudent.wording import exact_percent, fixed, percent, percent_above, plural, size
 
 N = "\u202f"
 
@@ -43,6 +44,11 @@ def test_exact_percent_changes_no_digit_of_a_claim():
     assert exact_percent(1e-5, complement=True) == f"99.999{N}%"
     assert exact_percent(0.00004) == f"0.004{N}%"
     assert exact_percent(0.30000000000000004) == f"30.000000000000004{N}%"
+
+
+def test_numpys_floats_are_written_like_any_other():
+    assert exact_percent(np.float64(0.05)) == f"5{N}%"
+    assert percent_above(np.float64(0.05), 1) == f"5.0{N}%"
 
 
 def test_size_and_plural():

@@ -45,7 +45,12 @@ def loss_and_error(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, f
 
 
 def check_labels(labels: Tensor, logits: Tensor) -> None:
-    """Refuse labels outside of the classes, 0 .. number of logits - 1."""
+    """Refuse logits that are not (batch, classes), and labels that are not int64 or outside of 0 .. classes - 1."""
+    if logits.ndim != 2 or len(logits) != len(labels):
+        shape = tuple(logits.shape)
+        raise BadInput(f"a network answers logits (batch, classes), here ({len(labels)}, classes); got shape {shape}")
+    if labels.ndim != 1 or labels.dtype != torch.int64:
+        raise BadInput(f"labels are int64 of shape (batch,); got {labels.dtype} of shape {tuple(labels.shape)}")
     # on a GPU the comparison would stall every step, and there cross_entropy refuses by itself
     if labels.device.type == "cpu" and (int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]):
         raise BadInput(

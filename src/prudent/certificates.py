@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prudent._version import __version__
 from prudent.archive import losses_from_bytes, losses_to_bytes
 from prudent.certification import check
-from prudent.errors import BadInput, BrokenCertificate, PrudentError
+from prudent.errors import BadInput, BrokenCertificate, PrudentError, reason
 from prudent.files import read_file, write_whole
 from prudent.keys import canonical
 from prudent.planning import needed
@@ -67,15 +67,25 @@ def verify(path: str | Path, *, network: "nn.Module | None" = None) -> Certifica
         BrokenCertificate: the certificate or its losses were changed, or do not agree; `network` is another one.
     """
     path = Path(path)
+    try:
+        certificate = _recomputed(path)
+    except PrudentError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        # whatever stands where prudent writes something else: text for a number, no claim, brackets without end
+        raise BadInput(f"{path.name} is no certificate written by prudent ({reason(error)})") from error
+    if network is not None:
+        _check_network(certificate, network, path)
+    return certificate
+
+
+def _recomputed(path: Path) -> Certificate:
     document = _read(path)
     stated = document.get("sha256")
     if stated != _hash(document):
         raise BrokenCertificate(f"{path.name} was changed after it was written: its sha256 does not match its content")
-    try:
-        certificate = _certificate(document)
-        beside, digest = str(document["losses"]["file"]), document["losses"]["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path.name} is no certificate written by prudent ({type(error).__name__}: {error})") from error
+    certificate = _certificate(document)
+    beside, digest = str(document["losses"]["file"]), document["losses"]["sha256"]
     if Path(beside).name != beside:
         raise BadInput(f"the losses of a certificate lie beside it; {path.name} names {beside!r}")
     content = read_file(path.with_name(beside))
@@ -85,8 +95,6 @@ def verify(path: str | Path, *, network: "nn.Module | None" = None) -> Certifica
     if document["claim"] != certificate.sentence():
         raise BrokenCertificate(f"the claim of {path.name} is not what its numbers say: {certificate.sentence()}")
     _check_rest(document, _document(certificate, beside, content), path)
-    if network is not None:
-        _check_network(certificate, network, path)
     return certificate
 
 

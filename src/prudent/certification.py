@@ -30,7 +30,8 @@ def certify(losses: Losses, *, alpha: float, delta: float, bound: str | Bound = 
 
     Raises:
         SplitMisuse: losses of another split.
-        BadInput: alpha or delta outside (0, 1); losses that the bound is not valid for.
+        BadInput: alpha or delta outside (0, 1); losses that the bound is not valid for; a function of one's own that
+            has the name of a bound in prudent.bounds, or returns something outside of [0, 1].
         UnknownName: no bound of that name.
 
     Source: Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052, section 2.2 (fixed-sequence testing);
@@ -44,8 +45,10 @@ def certify(losses: Losses, *, alpha: float, delta: float, bound: str | Bound = 
     for name, value in (("alpha", alpha), ("delta", delta)):
         if not 0 < value < 1:
             raise BadInput(f"{name} lies in (0, 1); got {value}")
-    p_value: Bound = BOUNDS[bound] if isinstance(bound, str) else bound
-    p_values = tuple(float(p_value(column, alpha)) for column in losses.values.T)
+    # NumPy's own floats would be written otherwise, in claims and in files
+    alpha, delta = float(alpha), float(delta)
+    name, p_value = _bound(bound)
+    p_values = tuple(_chance(p_value(column, alpha), name) for column in losses.values.T)
     passed = [p <= delta for p in p_values]
     walked = passed.index(False) if False in passed else len(passed)
     return Certificate(
@@ -53,7 +56,7 @@ def certify(losses: Losses, *, alpha: float, delta: float, bound: str | Bound = 
         alpha=alpha,
         delta=delta,
         n=losses.n,
-        bound=bound if isinstance(bound, str) else getattr(bound, "__name__", "custom"),
+        bound=name,
         procedure="fixed_sequence",
         names=losses.names,
         sparsities=losses.sparsities,
@@ -65,6 +68,27 @@ def certify(losses: Losses, *, alpha: float, delta: float, bound: str | Bound = 
         models=losses.models,
         dense=losses.dense,
     )
+
+
+def _bound(bound: str | Bound) -> tuple[str, Bound]:
+    """The name that the certificate gives to a bound, and its function."""
+    if isinstance(bound, str):
+        return bound, BOUNDS[bound]
+    name = str(getattr(bound, "__name__", "custom"))
+    if name in BOUNDS and bound is not BOUNDS[name]:
+        raise BadInput(f"a bound of your own needs a name of its own: {name!r} is prudent's, and claims would say so")
+    return name, bound
+
+
+def _chance(value: object, name: str) -> float:
+    """A p-value, if it is one."""
+    try:
+        p = float(value)  # type: ignore[arg-type]  # refused below if it is no number
+    except (TypeError, ValueError):
+        p = float("nan")
+    if not 0 <= p <= 1:
+        raise BadInput(f"a p-value lies in [0, 1]; the bound {name!r} returned {value!r}")
+    return p
 
 
 def check(certificate: Certificate, losses: Losses) -> None:

@@ -4,8 +4,10 @@ Exit status: 0 done, 2 refused (one line says what is required, what came, what 
 130 interrupted.
 """
 
+import io
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +38,10 @@ def main() -> None:
     # methods of one's own, package.module:callable, are looked for where the command is run, as `python -m` would
     if "" not in sys.path:
         sys.path.insert(0, os.getcwd())
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that lacks a character gets "?" for it, not a traceback after hours of work
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -121,13 +127,16 @@ def verify(
     paths = _certificates(files)
     if module is not None and len(paths) != 1:
         raise BadInput(f"--network is compared with one certificate; got {len(paths)}: name the one it is about")
-    for path in paths:
-        certificate = verify_file(path, network=module)
-        found.append({"file": str(path), "claim": certificate.sentence(), "verified": True})
-        if not as_json:
-            typer.echo(f"verified {path}\n  {certificate.sentence()}")
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
+    try:
+        for path in paths:
+            certificate = verify_file(path, network=module)
+            found.append({"file": str(path), "claim": certificate.sentence(), "verified": True})
+            if not as_json:
+                typer.echo(f"verified {path}\n  {certificate.sentence()}")
+    finally:
+        # those that held before the first that does not are told too, as without --json
+        if as_json:
+            typer.echo(json.dumps(found, indent=1))
     return DONE
 
 
@@ -186,16 +195,18 @@ def _certificates(files: list[Path]) -> list[Path]:
 
 def _say(results: dict[str, Any], summary: dict[str, Any]) -> None:
     """The claim, a table, and where everything is."""
-    from prudent.summary import COLUMNS, declared_certificate, table
+    from prudent.summary import COLUMNS, declared_certificate, means, table
 
     _print_table(results["study"]["name"], COLUMNS, table(results), narrow=True)
+    if means(results):
+        typer.echo(means(results))
     if len(results["certificates"]) > 1:
         typer.echo("Each row holds by itself only; the page says which hold together. Declared beforehand:")
     typer.echo(summary["claim"])
     if not summary["certified"]:
         typer.echo(declared_certificate(results)["needed"])
     typer.echo(f"Page: {summary['report']}")
-    typer.echo(f"Check it: prudent verify {summary['certificate']}")
+    typer.echo(f"Check it: prudent verify {shlex.quote(summary['certificate'])}")
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], *, narrow: bool) -> None:

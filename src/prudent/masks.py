@@ -45,7 +45,8 @@ class Mask:
         if not self.kept:
             raise BadInput("a mask needs at least one layer")
         check_shape_of_unit(self.granularity, self.pattern, self.block)
-        frozen = {name: kept.detach().cpu() for name, kept in self.kept.items()}
+        # copies: what the caller does with its own tensors afterwards must not change the mask
+        frozen = {name: kept.detach().to("cpu", copy=True) for name, kept in self.kept.items()}
         object.__setattr__(self, "kept", MappingProxyType(frozen))
 
     @cached_property

@@ -109,7 +109,8 @@ def prune(
             chooses better weights, or only better layers); `sparsity` and `scope` then only label the result.
         seed: for scores and controls that draw random numbers.
 
-    Returns: the masked copy, the mask, and what was achieved.
+    Returns: the masked copy, the mask, and what was achieved. In a small network a low sparsity may come to less than
+    half a unit, and so to none: `Pruned.sparsity` says what was removed.
 
     Raises:
         BadInput: sparsity outside [0, 1) or too high, a budget that cannot be met (says how far one can go), more than

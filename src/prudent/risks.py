@@ -65,8 +65,12 @@ def losses(
 
     Raises:
         UnknownName: a loss that does not exist.
-        BadInput: no candidates, predictions on different examples, splits or classes, a loss outside [0, 1].
+        BadInput: no candidates, predictions on different examples, splits or classes, a loss that is not one number in
+            [0, 1] for each example.
     """
+    if isinstance(predictions, Predictions):
+        raise BadInput("losses take a list of predictions, one for each candidate; got a single one: put it in a list")
+    predictions, sparsities = tuple(predictions), tuple(sparsities)  # read more than once
     if not predictions:
         raise BadInput("losses need the predictions of at least one candidate")
     if isinstance(loss, str) and loss not in LOSSES:
@@ -80,7 +84,7 @@ def losses(
         raise BadInput(f"a loss of your own needs a name of its own: {name!r} is prudent's, and claims would say so")
     fingerprints = tuple(p.model for p in predictions)
     return Losses(
-        values=np.stack([np.asarray(function(p, dense), dtype=np.float64) for p in predictions], axis=1),
+        values=np.stack([_each(function(p, dense), p.n, name) for p in predictions], axis=1),
         names=tuple(names) if names is not None else tuple(f"{s:g}" for s in sparsities),
         sparsities=tuple(float(s) for s in sparsities),
         loss=name,
@@ -89,6 +93,15 @@ def losses(
         models=fingerprints if all(fingerprints) else (),
         dense="" if dense is None or name == "error" else dense.model,
     )
+
+
+def _each(lost: object, n: int, name: str) -> Float64[np.ndarray, " n"]:
+    """What a loss returned, if it is one number for each example."""
+    found = np.asarray(lost)
+    if found.shape != (n,) or found.dtype.kind not in "biuf":
+        came = f"{type(lost).__name__} of shape {found.shape} and dtype {found.dtype}"
+        raise BadInput(f"a loss returns one number for each of {n} examples, shape ({n},); {name!r} returned {came}")
+    return found.astype(np.float64)
 
 
 def check_same_examples(a: Predictions, b: Predictions) -> None:

@@ -129,8 +129,12 @@ def count(sparsity: float, units: int) -> int:
 
 def check_sparsity(sparsity: float | None) -> float:
     """The sparsity, if it is one. Raises BadInput outside [0, 1)."""
-    if sparsity is None or not 0 <= sparsity < 1:
-        raise BadInput(f"sparsity is the removed fraction, in [0, 1); got {sparsity}")
+    try:
+        fits = sparsity is not None and 0 <= sparsity < 1
+    except TypeError:  # "0.5"
+        fits = False
+    if sparsity is None or not fits:
+        raise BadInput(f"sparsity is the removed fraction, in [0, 1); got {sparsity!r}")
     return sparsity
 
 

@@ -20,6 +20,9 @@ TASK: tuple[Split, ...] = ("train", "validation", "certification", "test")
 class Examples:
     """The examples of one split.
 
+    The arrays are copies, so that what the caller does with its own changes nothing here. They are not read-only, since
+    PyTorch reads only writable arrays without a copy of its own.
+
     Args:
         inputs: (n, ...), finite. Kept as float32.
         labels: (n,) integer classes, or None. Kept as int64.
@@ -41,12 +44,12 @@ class Examples:
         check_split(self.split)
         if len(self.inputs) == 0:
             raise BadInput(f"the {self.split} split is empty: it needs at least one example")
-        object.__setattr__(self, "inputs", np.ascontiguousarray(self.inputs, np.float32))
+        object.__setattr__(self, "inputs", np.array(self.inputs, np.float32, order="C"))
         for name in ("labels", "ids"):
             values = getattr(self, name)
             if values is not None and np.asarray(values).dtype.kind not in "iu":
                 raise BadInput(f"{name} are integers; got dtype {np.asarray(values).dtype}")
-            object.__setattr__(self, name, None if values is None else np.ascontiguousarray(values, np.int64))
+            object.__setattr__(self, name, None if values is None else np.array(values, np.int64, order="C"))
         bad = int(np.count_nonzero(~np.isfinite(self.inputs)))
         if bad:
             raise BadInput(f"inputs must be finite; {bad} numbers of the {self.split} split are NaN or infinite")

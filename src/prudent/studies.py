@@ -17,7 +17,7 @@ from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
 from prudent.results import Finished, network_results, write_certificates
-from prudent.run_folder import REPORT, RESULTS, SCHEMA, STUDY, TABLE, certificate_file, network_folder
+from prudent.run_folder import REPORT, SCHEMA, STUDY, TABLE, certificate_file, network_folder, write_results
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
 from prudent.store import Store
@@ -142,7 +142,7 @@ def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, 
             "computing": sum(float(record["seconds"]) for record in finished.records.values()),
         },
     }
-    write_whole(folder / RESULTS, json.dumps(results, indent=1) + "\n")
+    write_results(folder, results)
     write_whole(folder / TABLE, csv_table(results))
     write_whole(folder / REPORT, build_report(folder))
     return folder

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from prudent.assessment import check_labels, loss_and_error
-from prudent.batches import Batch, Batches, check_purpose, check_repeatable
-from prudent.errors import BadInput
+from prudent.batches import Batch, Batches
+from prudent.demands import check_batches, check_finite, check_numbers, check_trainable, check_validation
+from prudent.errors import BadInput, reason
 from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import seeded
@@ -80,16 +81,16 @@ def train(
         model: maps inputs (batch, ...) to logits (batch, classes). Not changed.
         batches: inputs and labels of the train split, readable more than once. Batches are shuffled anew each epoch by
             (seed, epoch); any other iterable is read in the order that it gives.
-        epochs: passes over the batches, >= 0.
-        lr: learning rate (peak rate for "one_cycle"), > 0.
+        epochs: passes over the batches, a whole number >= 0.
+        lr: learning rate (peak rate for "one_cycle"), > 0 and finite.
         mask: what is removed stays zero.
         validation: inputs and labels of the validation split, read once after each epoch.
         patience: stop after so many epochs in a row without a new lowest validation loss, >= 1; None trains all epochs.
         optimizer: "adam" or "sgd" (Nesterov).
         momentum: of "sgd", in [0, 1).
-        weight_decay: decoupled for "adam" (AdamW), L2 for "sgd".
+        weight_decay: decoupled for "adam" (AdamW), L2 for "sgd"; >= 0.
         schedule: "constant", "cosine" (to 0), or "one_cycle" (up over 30 % of the steps, then down to almost 0).
-        seed: of shuffling and dropout; the global generators are not touched.
+        seed: of shuffling and dropout, in 0 .. 2**63 - 1; the global generators are not touched.
         accelerator, precision: as in lightning-fabric.
         on_epoch: called after each epoch. `best_epoch` tells from what it got which epoch was kept.
         on_step: called after each step; may change the mask (see prudent.schedules). Weights that come back start at
@@ -98,16 +99,21 @@ def train(
     Returns: the trained copy, on the device and in the mode of `model`.
 
     Raises:
-        BadInput: no batches, batches without labels, labels outside the classes, epochs < 0, lr <= 0, patience < 1 or
-            without validation, a mask that does not fit, a loss that is no longer finite.
+        BadInput: no batches, batches without labels, labels that are not int64 or outside the classes, inputs that the
+            network does not take, a number outside its range, patience without validation, a mask that does not fit,
+            nothing to train (no parameters, all frozen, gradients off), a loss or weights that are no longer finite.
         SplitMisuse: batches or validation of another split.
         UnknownName: no such optimizer or schedule.
 
     Source: Prechelt 1998, "Early Stopping - But When?" (arXiv: none), for patience.
     """
-    _check(batches, epochs, lr, optimizer, schedule)
-    _check_validation(validation, patience)
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    check_batches(batches)
+    check_numbers(epochs=epochs, lr=lr, momentum=momentum, weight_decay=weight_decay, seed=seed)
+    check_choice("optimizer", optimizer, Optimizer)
+    check_choice("schedule", schedule, LearningRate)
+    check_trainable(model)
+    check_validation(validation, patience)
+    fabric = _fabric(accelerator, precision)
     trained = copy.deepcopy(model)
     device = next(trained.parameters()).device
     removed = removed_elements(trained, mask) if mask is not None else {}
@@ -118,10 +124,7 @@ def train(
     trained.train()
     method = _optimizer(trained, optimizer, lr, momentum, weight_decay)
     wrapped, method = fabric.setup(trained, method)
-    with seeded(seed):
-        steps = epochs * sum(1 for _ in batches)
-    if steps == 0:
-        raise BadInput("there is nothing to train on: the batches are empty")
+    steps = epochs * _count(batches, seed)
     rate = _schedule(method, schedule, lr, steps)
     upkeep = Upkeep(trained, method, on_step, steps, mask, {k: v.to(fabric.device) for k, v in removed.items()})
     best: _Best | None = None
@@ -139,6 +142,7 @@ def train(
                 break
     if best is not None:
         _put_back(trained, best)
+    check_finite(trained)
     for module, training in zip(trained.modules(), modes, strict=True):
         module.training = training
     method.zero_grad(set_to_none=True)
@@ -173,7 +177,7 @@ def _one_epoch(
             raise BadInput("training needs labels: batches of (inputs, labels)")
         inputs, labels = fabric.to_device(batch[0]), fabric.to_device(batch[1])
         method.zero_grad(set_to_none=True)
-        logits = wrapped(inputs)
+        logits = _answer(wrapped, inputs)
         check_labels(labels, logits)
         loss = cross_entropy(logits, labels)
         fabric.backward(loss)
@@ -190,6 +194,31 @@ def _one_epoch(
     # float(wrong) and the mean have waited for the device, so the time is that of finished work
     error, seconds = float(wrong) / max(seen, 1), time.perf_counter() - started
     return Epoch(index=index, loss=mean, error=error, seconds=seconds)
+
+
+def _count(batches: Iterable[Batch], seed: int) -> int:
+    with seeded(seed):
+        count = sum(1 for _ in batches)
+    if count == 0:
+        raise BadInput("there is nothing to train on: the batches are empty")
+    return count
+
+
+def _fabric(accelerator: str, precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]) -> Fabric:
+    try:
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    except Exception as error:
+        asked = f"accelerator={accelerator!r} and precision={precision!r}"
+        raise BadInput(f"lightning-fabric cannot work with {asked}: {reason(error)}") from error
+
+
+def _answer(wrapped: nn.Module, inputs: Tensor) -> Tensor:
+    try:
+        logits: Tensor = wrapped(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        came = f"inputs of shape {tuple(inputs.shape)} and dtype {inputs.dtype}"
+        raise BadInput(f"the network cannot be trained on {came}: {reason(error)}") from error
+    return logits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -242,30 +271,3 @@ def _schedule(
     if name == "one_cycle":
         return torch.optim.lr_scheduler.OneCycleLR(method, max_lr=lr, total_steps=steps + 1, cycle_momentum=False)
     return torch.optim.lr_scheduler.LambdaLR(method, lambda _: 1.0)
-
-
-def _check(batches: Iterable[Batch], epochs: int, lr: float, optimizer: str, schedule: str) -> None:
-    check_choice("optimizer", optimizer, Optimizer)
-    check_choice("schedule", schedule, LearningRate)
-    if epochs < 0:
-        raise BadInput(f"epochs count passes over the examples, 0 or more; got {epochs}")
-    if not lr > 0:
-        raise BadInput(f"the learning rate is positive; got {lr}")
-    check_purpose(batches, purpose="training", allowed=("train",))
-    with seeded(0):  # merely asking a DataLoader for its iterator draws a random number
-        check_repeatable(batches)
-
-
-def _check_validation(validation: Iterable[Batch] | None, patience: int | None) -> None:
-    if patience is not None and patience < 1:
-        raise BadInput(f"patience counts epochs without a lower validation loss, 1 or more; got {patience}")
-    if validation is None:
-        if patience is not None:
-            raise BadInput(f"patience={patience} watches the validation loss: pass validation=...")
-        return
-    check_purpose(validation, purpose="choosing the epoch", allowed=("validation",))
-    with seeded(0):
-        check_repeatable(validation)
-        first = next(iter(validation), None)
-    if not isinstance(first, (tuple, list)):
-        raise BadInput("validation needs examples with labels: batches of (inputs, labels)")

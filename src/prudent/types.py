@@ -26,9 +26,22 @@ def check_split(split: str) -> None:
         raise BadInput(f"a split is one of {', '.join(SPLITS)}; got {split!r}")
 
 
+def kept(values: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """`values` as a read-only array that nobody else can write to: a copy, unless nobody could before."""
+    held: object = values
+    while isinstance(held, np.ndarray) and not held.flags.writeable:
+        held = held.base
+    safe = held is None or isinstance(held, bytes)
+    own = np.ascontiguousarray(values, dtype) if safe else np.array(values, dtype, order="C")
+    own.setflags(write=False)
+    return own
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """What one network (or an ensemble, or one network under dropout) answered on one split.
+
+    The arrays are read-only copies: what the caller does with its own afterwards changes nothing here.
 
     Args:
         logits: (n, classes) or (members, n, classes), unnormalised log probabilities. Kept as float32.
@@ -98,7 +111,7 @@ def _logits(logits: np.ndarray) -> Float32[np.ndarray, "*members n classes"]:
     if logits.dtype.kind != "f":
         raise BadInput(f"logits are floating point numbers; got dtype {logits.dtype}")
     with np.errstate(over="ignore"):
-        single = np.ascontiguousarray(logits, dtype=np.float32)
+        single: Float32[np.ndarray, "*members n classes"] = kept(logits, np.float32)
     bad = int(np.count_nonzero(~np.isfinite(single)))
     if bad:
         raise BadInput(f"logits must be finite in float32; {bad} of {single.size} are NaN or infinite")
@@ -114,7 +127,7 @@ def check_labels(labels: np.ndarray, *, n: int, classes: int) -> Int64[np.ndarra
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise BadInput(f"labels lie in 0 .. {classes - 1} for {classes} classes; got {low} .. {high}")
-    return np.ascontiguousarray(labels, dtype=np.int64)
+    return kept(labels, np.int64)
 
 
 def log_softmax(logits: np.ndarray) -> Float64[np.ndarray, "..."]:
@@ -137,7 +150,7 @@ class Losses:
     """Loss of every example under every candidate network: what a certificate is computed from.
 
     Args:
-        values: (n, candidates), each in [0, 1]; columns densest candidate first.
+        values: (n, candidates), each in [0, 1]; columns densest candidate first. Kept as a read-only float64 copy.
         names: one name for each candidate.
         sparsities: (candidates,) in [0, 1), not decreasing.
         loss: what is lost ("error", "disagreement", or a name of one's own).
@@ -162,9 +175,11 @@ class Losses:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        if self.values.ndim != 2 or 0 in self.values.shape:
-            raise BadInput(f"losses are (n, candidates) with at least one of each; got shape {self.values.shape}")
-        object.__setattr__(self, "values", np.ascontiguousarray(self.values, dtype=np.float64))
+        values = np.asarray(self.values)
+        if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "biuf":
+            shape = f"shape {values.shape}" if values.dtype.kind in "biuf" else f"dtype {values.dtype}"
+            raise BadInput(f"losses are numbers (n, candidates) with at least one of each; got {shape}")
+        object.__setattr__(self, "values", kept(values, np.float64))
         # written so that NaN fails it too
         if not ((self.values >= 0) & (self.values <= 1)).all():
             raise BadInput(f"losses lie in [0, 1]; got {np.nanmin(self.values)} .. {np.nanmax(self.values)} or NaN")

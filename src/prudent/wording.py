@@ -32,7 +32,7 @@ def percent(share: float, digits: int | None = None) -> str:
 
 def percent_above(share: float, digits: int) -> str:
     """A share as percent, rounded upwards: an upper limit must not become lower in print."""
-    value = Decimal(repr(100 * share)).quantize(Decimal(1).scaleb(-digits), ROUND_CEILING)
+    value = Decimal(repr(100 * float(share))).quantize(Decimal(1).scaleb(-digits), ROUND_CEILING)
     return str(min(value, Decimal(100).quantize(value))) + NARROW + "%"
 
 
@@ -41,7 +41,7 @@ def exact_percent(share: float, *, complement: bool = False) -> str:
 
     With `complement`, 1 - share: exact_percent(0.05, complement=True) is "95 %".
     """
-    value = 100 * Decimal(repr(share))
+    value = 100 * Decimal(repr(float(share)))
     return f"{(100 - value if complement else value).normalize():f}" + NARROW + "%"
 
 

@@ -15,7 +15,7 @@ from prudent.evaluation import evaluate, worst_class_error
 from prudent.report.reading import Run
 from prudent.report.verification import verify_all
 from prudent.risks import losses
-from prudent.run_folder import RESULTS, SCHEMA, certificate_file, network_folder, run_id
+from prudent.run_folder import SCHEMA, certificate_file, network_folder, read_results, run_id, write_results
 from prudent.settings import Settings
 from prudent.types import Predictions
 
@@ -76,25 +76,24 @@ def write_run(folder: Path, sample: Sample | None = None) -> Path:
         "seconds": {"this_run": 83.1, "computing": 127.9},
     }  # fmt: skip
     results |= sample.change
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS).write_text(json.dumps(results))
+    write_results(folder, results)
     return folder
 
 
 def run_of(folder: Path) -> Run:
     """The run in a folder, with its certificates recomputed."""
-    results = json.loads((folder / RESULTS).read_text())
+    results = read_results(folder)
     return Run(results, verify_all(results, folder))
 
 
 def edit(folder: Path, change: Any) -> None:
     """Pass the results of a run through `change` (which alters them) and write them back."""
-    results = json.loads((folder / RESULTS).read_text())
+    results = read_results(folder)
     study = json.dumps(results["study"])
     change(results)
     if json.dumps(results["study"]) != study:  # as if the study had been run with these settings
         results["id"] += run_id("", results["study"])
-    (folder / RESULTS).write_text(json.dumps(results))
+    write_results(folder, results)
 
 
 def _settings(sample: Sample) -> Settings:

@@ -3,10 +3,11 @@
 import pytest
 from markupsafe import Markup
 
-from prudent.report import answers
-from prudent.report.answers import Choice, Honesty, Onset, Shift, Speed
+from prudent.report import answers, trades
+from prudent.report.answers import Honesty, Onset, Shift
 from prudent.report.changes import Change, compare
 from prudent.report.measures import MEASURE
+from prudent.report.trades import Choice, Speed
 from prudent.wording import NARROW
 
 EVIL = "<script>alert(1)</script>"
@@ -16,8 +17,8 @@ def text(markup: Markup) -> str:
     return markup.striptags().replace(NARROW, " ")
 
 
-def choice(title="Weights", *, smaller=8.0, speedup=1.0, faster=False) -> Choice:
-    return Choice(title=title, sparsity=0.875, smaller=smaller, speedup=speedup, faster=faster)
+def choice(title="Weights", *, smaller=8.0, speedup=1.0, flag="not faster") -> Choice:
+    return Choice(title=title, sparsity=0.875, smaller=smaller, speedup=speedup, flag=flag)
 
 
 def onset(what, at=None) -> Onset:
@@ -32,26 +33,61 @@ def change(effect: float, key="ece", seeds=3) -> Change:
 
 
 def test_candidates_for_size_and_for_speed():
-    weights, channels = choice(), choice("Channels", smaller=4.0, speedup=2.0, faster=True)
-    assert text(answers.candidates([weights, channels], 2)) == (
+    weights, channels = choice(), choice("Channels", smaller=4.0, speedup=2.0, flag="faster")
+    assert text(trades.candidates([weights, channels], 2)) == (
         "Need it small? Weights at 87.5 %: 8.0× smaller on disk. Need it fast? Channels at 87.5 %: 2.0× faster when "
         "measured."
     )
 
 
 def test_candidates_where_one_is_both():
-    both = choice("Channels", smaller=9.0, speedup=2.0, faster=True)
-    assert text(answers.candidates([choice(), both], 2)).endswith("It is also the fastest: 2.0× when measured.")
+    both = choice("Channels", smaller=9.0, speedup=2.0, flag="faster")
+    assert text(trades.candidates([choice(), both], 2)).endswith("It is also the fastest: 2.0× when measured.")
 
 
 def test_candidates_that_are_neither():
-    said = text(answers.candidates([choice(smaller=0.9)], 1))
+    said = text(trades.candidates([choice(smaller=0.9)], 1))
     assert "None of them is smaller" in said
     assert "None of them is faster" in said
 
 
+def test_a_noisy_clock_is_not_called_not_faster():
+    noisy = choice(speedup=9.8, flag="too noisy")
+    said = text(trades.candidates([noisy, choice()], 2))
+    assert "None of them is faster" not in said
+    assert said.endswith(
+        "Too noisy to say here: Weights at 87.5 % came to 9.8×, but not beyond the noise of measuring."
+    )
+    fast = choice("Channels", speedup=2.0, flag="faster")
+    assert "noisy" not in trades.candidates([noisy, fast], 2)
+    slow = choice(speedup=0.3, flag="too noisy")
+    assert "None of them is faster" in trades.candidates([slow], 1)
+    loud = Speed(title="Channels", smaller=10, faster=None, promised=15, noisy=9.8)
+    still = Speed(title="Weights", smaller=17, faster=None, promised=16)
+    assert text(trades.speed([loud, still])) == (
+        "Smaller on disk, up to 17.0×. Not faster, whatever was removed: Weights. "
+        "Too noisy to say: Channels, up to 9.8×, but not beyond the noise of measuring."
+    )
+
+
+def test_two_seeds_cannot_tell_a_large_change_from_luck():
+    large, small = change(4, "error", seeds=2), change(1, "ece", seeds=2)
+    assert large.verdict == ""
+    said = text(answers.changed("Weights", 0.5, [large, small]))
+    assert said == "Weights at 50 %: two seeds cannot tell luck from a large change of Test error."
+    assert "no clear change" in answers.changed("Weights", 0.5, [small])
+    honesty = Honesty(said=0.9, right=0.9, lo=0.86, hi=0.93)
+    found = text(answers.confidence("W", 0.5, change(4, seeds=2), honesty))
+    assert found.endswith("which two seeds cannot tell from luck.")
+    onsets = [Onset(what="test error", at=None, dense="20 %", there="90 %", undecided=True), onset("ECE")]
+    assert text(answers.cost("Weights", onsets, seeds=2)) == (
+        "Weights: ECE shows no clear change for the worse that lasts. "
+        "For test error two seeds cannot tell whether 20 % → 90 % is luck."
+    )
+
+
 def test_candidates_without_any():
-    assert text(answers.candidates([], 3)) == "No candidate of any method passed."
+    assert text(trades.candidates([], 3)) == "No candidate of any method passed."
 
 
 def test_cost_names_the_first_to_suffer_first():
@@ -122,13 +158,13 @@ def test_proof_of_nothing():
 def test_speed_names_who_is_faster_and_who_is_not():
     fast = Speed(title="Channels", smaller=10, faster=2.5, promised=15)
     slow = Speed(title="Weights", smaller=17, faster=None, promised=16)
-    said = text(answers.speed([fast, slow]))
+    said = text(trades.speed([fast, slow]))
     assert said == (
         "Smaller on disk, up to 17.0×. Faster: Channels, up to 2.5× where the multiply-adds promise 15.0×. "
         "Not faster, whatever was removed: Weights, although up to 16.0× is promised."
     )
-    assert "Nothing is faster" in answers.speed([slow])
-    assert "No smaller on disk" in answers.speed([Speed(title="W", smaller=0.9, faster=None, promised=2)])
+    assert "Nothing is faster" in trades.speed([slow])
+    assert "No smaller on disk" in trades.speed([Speed(title="W", smaller=0.9, faster=None, promised=2)])
 
 
 def test_strangers_say_what_is_clear_and_what_shifted():
@@ -173,11 +209,11 @@ def test_trust_counts_points():
 @pytest.mark.parametrize(
     "said",
     [
-        answers.candidates([choice(EVIL)], 1),
+        trades.candidates([choice(EVIL)], 1),
         answers.cost(EVIL, [onset(EVIL, 0.5)], seeds=3),
         answers.confidence(EVIL, 0.5, change(1), Honesty(said=0.9, right=0.9, lo=0.8, hi=1.0)),
         answers.proof(EVIL, [0.5], "error"),
-        answers.speed([Speed(title=EVIL, smaller=2, faster=2.0, promised=2)]),
+        trades.speed([Speed(title=EVIL, smaller=2, faster=2.0, promised=2)]),
         answers.strangers(EVIL, 0.5, change(1), change(1), Shift(name=EVIL, dense=0.1, pruned=0.9)),
         answers.changed(EVIL, 0.5, [change(9)]),
         answers.layers(EVIL, 0.5, [(EVIL, 0.1), ("b", 0.9)]),

@@ -34,6 +34,15 @@ def test_one_seed_is_never_clear():
     assert change.verdict == ""
 
 
+def test_with_two_seeds_a_large_change_is_undecided_and_a_small_one_is_not():
+    dense = [0.17, 0.23]
+    assert compare(ERROR, dense, [0.4, 0.4]).undecided
+    assert not compare(ERROR, dense, [0.21, 0.22]).undecided
+    clear = compare(ERROR, [0.2, 0.201], [0.9, 0.9])
+    assert (clear.undecided, clear.verdict) == (False, "worse")
+    assert not compare(ERROR, [0.17, 0.2, 0.23], [0.28, 0.28, 0.28]).undecided
+
+
 @pytest.mark.parametrize("seeds", [3, 10])
 def test_spread_error_holds_the_true_ratio_in_19_of_20(seeds):
     low, high = spread_error(seeds)

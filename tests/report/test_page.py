@@ -14,7 +14,8 @@ import prudent.report
 from prudent.errors import BadInput, PrudentError
 from prudent.report import SCRIPTS, STYLES, build_report, rounded, scallop
 from prudent.report.views import SECTIONS
-from tests.report.sample import Sample, edit, write_run
+from prudent.run_folder import write_results
+from tests.report.sample import CHANNELS, WEIGHTS, Sample, edit, write_run
 
 ROOT = Path(prudent.report.__file__).parent
 SCRIPT, IMAGE = "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>"
@@ -197,6 +198,45 @@ def test_folders_without_results_are_refused(tmp_path):
         build_report(tmp_path)
     (tmp_path / "results.json").write_text('{"prudent_results": 99}')
     with pytest.raises(BadInput, match="format 99"):
+        build_report(tmp_path)
+
+
+def test_characters_that_turn_text_around_are_spelt_out(tmp_path):
+    evil = "fast\u202egnp\u2066x\u200f\x07"
+    methods = ({**WEIGHTS, "title": evil}, {**CHANNELS, "title": "\u202e"})
+    html = build_report(write_run(tmp_path, Sample(methods=methods, classes=("a\u202eb", "c", "d", "e"))))
+    assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069\x07]", html)
+    assert "fast\\u202egnp\\u2066x" in html
+    assert "Certificate broken" not in html
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda results: results["networks"][0]["metrics"]["error"].update(value=0.0),
+        lambda results: results.pop("networks"),
+        lambda results: results.pop("sha256"),
+        lambda results: results.update(other_claims=-1),
+    ],
+)
+def test_results_that_were_edited_are_refused(folder, tmp_path, change):
+    results = json.loads((folder / "results.json").read_text())
+    change(results)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(BadInput, match="changed after it was written"):
+        build_report(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "no json", "3", '{"prudent_results": []}', "[" * 200_000])
+def test_other_files_are_no_results(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(BadInput):
+        build_report(tmp_path)
+
+
+def test_results_without_their_parts_are_refused(tmp_path):
+    write_results(tmp_path, {"prudent_results": 1})
+    with pytest.raises(BadInput, match="it has no id, study"):
         build_report(tmp_path)
 
 

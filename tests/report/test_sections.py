@@ -164,6 +164,25 @@ def test_of_two_fast_methods_the_faster_one_is_marked(tmp_path):
     assert tags == [["declared"], ["smallest", "fastest"]]
 
 
+def test_a_page_with_two_seeds_and_a_large_change_says_that_they_cannot_tell(tmp_path):
+    found = run_of(write_run(tmp_path, Sample(seeds=(0, 1))))
+    for seed, rate in ((0, 0.17), (1, 0.23)):
+        found.dense(seed)["metrics"]["error"]["value"] = rate
+        for i in range(4):
+            found.network(found.methods[0], i, seed)["metrics"]["error"]["value"] = 0.6
+    answer = cost.view(found)["answers"][0]["answer"]
+    assert "For test error <b>two seeds cannot tell</b> whether 20.0" in answer
+
+
+def test_no_row_that_is_larger_than_dense_is_called_smallest(tmp_path):
+    found = run_of(write_run(tmp_path))
+    for network in found.results["networks"]:
+        network["bytes"] = 5000 if network["method"] else 4000
+    view = candidates.view(found)
+    assert not any("smallest" in text for row in view["rows"] for _, text in row["tags"])
+    assert "None of them is smaller" in view["answer"]
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-9, 0.01, 0.05, 0.5, 1.0])
 def test_the_walk_is_the_longest_leading_run(level):
     rng = np.random.default_rng(3)
@@ -369,6 +388,13 @@ def test_the_planner_passes_with_80_percent(run):
                 assert [rate, point["y"]] in [[r, y] for r, y, _ in plan["line"]]
 
 
+def test_a_limit_beyond_any_number_of_examples_has_no_planner(tmp_path):
+    hopeless = run_of(write_run(tmp_path, Sample(alpha=1e-9)))
+    view = proof.view(hopeless)
+    assert view["planner"] is False
+    assert view["data"]["plan"] is None
+
+
 def test_speed_rows(run):
     view = speed.view(run)
     for method, shown in zip(run.methods, view["methods"], strict=True):
@@ -395,7 +421,10 @@ def test_faster_needs_every_seed_and_more_than_noise():
 
     around = timed(1.0, 0.9, 1.1)
     assert flag(timed(1.5, 1.2, 1.6), around) == "faster"
-    assert flag(timed(1.5, 0.9, 1.6), around) == "not faster"
+    assert flag(timed(1.2, 0.9, 1.6), around) == "not faster"
+    assert flag(timed(9.8, 0.9, 12), around) == "too noisy"
+    assert flag(timed(9.8, 8, 12), timed(5, 0.1, 30)) == "too noisy"
+    assert flag(timed(0.3, 0.2, 1.1), around) == "too noisy"
     assert flag(timed(1.05, 1.01, 1.08), around) == "not faster"
     assert flag(timed(0.8, 0.7, 0.85), around) == "slower"
     assert flag(timed(0.95, 0.93, 0.99), around) == "not faster"

@@ -16,10 +16,11 @@ from prudent._version import __version__
 from prudent.report import palette
 from prudent.report.glossary import glossary
 from prudent.report.looks import look_data, look_of, method_color
-from prudent.report.reading import Run
+from prudent.report.reading import Run, Verification
 from prudent.report.verification import verify_all
 from prudent.report.views import SECTIONS, candidates, verdict
 from prudent.report.views.trust import moment
+from prudent.report.writing import legible
 from prudent.run_folder import read_results
 from prudent.wording import plural
 
@@ -35,13 +36,15 @@ def build_report(folder: Path) -> str:
         folder: of the run; its results.json is read, and its certificates are recomputed.
 
     Returns: one HTML file that needs no other file and no network. Names from data, settings and networks are escaped
-    wherever they appear.
+    wherever they appear, and characters that turn text around are spelt out.
 
     Raises:
         PrudentError: the folder has no results, or they are of a newer format.
     """
     results = read_results(folder)
-    run = Run(results, verify_all(results, folder))
+    found = verify_all(results, folder)
+    broken = tuple((legible(file), legible(why)) for file, why in found.broken)
+    run = Run(legible(results), Verification(held=found.held, broken=broken))
     return _environment().get_template("base.html.j2").render(_context(run))
 
 

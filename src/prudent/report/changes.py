@@ -11,6 +11,9 @@ from scipy.special import chdtri, stdtrit
 from prudent.report.measures import MEASURES, Measure, dense_values, has, values
 from prudent.report.reading import Method, Run
 
+FEW = 3
+"""With fewer seeds, a large change that is not clear is no sign that nothing changed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -40,6 +43,15 @@ class Change:
     def clear(self) -> bool:
         """Whether it is larger than `luck`."""
         return self.effect is not None and abs(self.effect) > luck(self.seeds, self.looked_at)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it is not clear only because there are two seeds: five with that spread would call it clear.
+
+        The spread of two seeds is known so roughly that luck may explain almost any change.
+        """
+        few = self.seeds < FEW and self.effect is not None and not self.clear
+        return few and abs(self.effect or 0) > luck(5, self.looked_at)
 
     @property
     def verdict(self) -> Literal["worse", "better", "more", "less", ""]:

@@ -42,10 +42,19 @@ def noise(run: Run) -> Timing:
     return timing(run.dense_networks())
 
 
-def flag(measured: Timing, around: Timing) -> Literal["faster", "slower", "not faster"]:
-    """Faster or slower only where every seed says so and the mean lies outside what dense shows beside itself."""
+LARGE = 1.25
+"""A mean speed-up, or slow-down, from which on "not faster" would say more than a noisy clock can tell."""
+
+Flag = Literal["faster", "slower", "not faster", "too noisy"]
+
+
+def flag(measured: Timing, around: Timing) -> Flag:
+    """Faster or slower only where every seed says so and the mean lies outside what dense shows beside itself.
+
+    Where the mean is far from 1 all the same, the clock was too noisy to say either.
+    """
     if measured.always_above and measured.mean > around.hi:
         return "faster"
     if measured.always_below and measured.mean < around.lo:
         return "slower"
-    return "not faster"
+    return "not faster" if 1 / LARGE < measured.mean < LARGE else "too noisy"

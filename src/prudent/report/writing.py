@@ -1,10 +1,16 @@
 """How the page writes what `prudent.wording` does not know: ratios, p-values, powers of ten, names."""
 
+import unicodedata
+from typing import Any
+
 from prudent.report.reading import Method, Run
 from prudent.wording import NARROW, fixed, percent
 
 MINUS = "\u2212"
 TIMES = "\u00d7"
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that set the direction of the text around them."""
+
 SUPERSCRIPT = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
@@ -60,6 +66,24 @@ def removed(run: Run, method: Method, i: int) -> str:
 def joined(parts: list[str], last: str = "and") -> str:
     """["a", "b", "c"] -> "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def legible(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """The same JSON with control characters of text spelt out: some turn around what stands after them.
+
+    A title with U+202E in it would show its own rest, and the number beside it, backwards.
+    """
+    if isinstance(value, str):
+        return "".join(f"\\u{ord(c):04x}" if _controls(c) else c for c in value)
+    if isinstance(value, dict):
+        return {legible(k): legible(v) for k, v in value.items()}
+    return [legible(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _controls(character: str) -> bool:
+    if character in "\t\n":
+        return False
+    return unicodedata.category(character) == "Cc" or character in BIDI
 
 
 def capital(text: str) -> str:

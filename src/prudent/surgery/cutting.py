@@ -130,7 +130,10 @@ def _planned(plan: Plan, chain: tuple[Link, ...]) -> tuple[Link, ...]:
         raise BadInput(f"the plan is for the layers {sorted(plan.kept)}; the network has {sorted(channels)}")
     for name, kept in plan.kept.items():
         if not kept:
-            raise BadInput(f"the plan keeps no channel of {name!r}: nothing would pass")
+            raise BadInput(
+                f"the plan keeps no channel of {name!r}, so nothing would pass: remove fewer, or prune with "
+                'scope="layer" or minimum=1'
+            )
         if list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= channels[name]:
             raise BadInput(f"the plan keeps channels of {name!r} that are not ascending in 0 .. {channels[name] - 1}")
     return tuple(link for link in chain if link.weight in plan.kept)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prudent.report import answers
+from prudent.report import trades
 from prudent.report.looks import method_color
 from prudent.report.measures import MEASURE, finely, has
 from prudent.report.palette import styles
@@ -21,7 +21,7 @@ def view(run: Run) -> dict[str, Any]:
     return {
         "rows": rows,
         "dense": _dense(run),
-        "answer": answers.candidates([row["choice"] for row in passed if not row["broken"]], len(rows)),
+        "answer": trades.candidates([row["choice"] for row in passed if not row["broken"]], len(rows)),
         "any": bool(passed),
         "seed": run.declared[2],
         "claim": run.certificate.bounded(),
@@ -50,7 +50,7 @@ def _row(run: Run, method: Method) -> dict[str, Any]:
         return row | {"first": percent(certificate.sparsities[0]), "observed": _lost(certificate, 0)}
     network, dense = run.network(method, at, seed), run.dense(seed)
     own = timing([network])
-    faster = flag(own, noise(run)) == "faster"
+    found = flag(own, noise(run))
     shown = {key: _shown(run, network, key) for key in ("error", "auroc_max_prob")}
     again = walk(certificate.p_values, certificate.delta / len(run.certificates))
     return row | {
@@ -60,17 +60,17 @@ def _row(run: Run, method: Method) -> dict[str, Any]:
         "disk": times(dense["bytes"] / network["bytes"]),
         "macs": times(dense["macs"] / network["macs"]),
         "speed": times(own.mean),
-        "faster": faster,
+        "faster": found == "faster",
         "error": shown["error"],
         "auroc": shown["auroc_max_prob"],
         "bytes": network["bytes"],
         "speedup": own.mean,
-        "choice": answers.Choice(
+        "choice": trades.Choice(
             title=method.title,
             sparsity=certificate.sparsities[at],
             smaller=dense["bytes"] / network["bytes"],
             speedup=own.mean,
-            faster=faster,
+            flag=found,
         ),
     }
 
@@ -78,7 +78,9 @@ def _row(run: Run, method: Method) -> dict[str, Any]:
 def _tag(passed: list[dict[str, Any]]) -> None:
     """Mark the smallest and the fastest of several, the declared one and the controls."""
     if len(passed) > 1:
-        min(passed, key=lambda row: row["bytes"])["tags"].append(("good", "smallest"))
+        small = min(passed, key=lambda row: row["bytes"])
+        if small["choice"].smaller > 1:  # not where even the smallest is larger than dense
+            small["tags"].append(("good", "smallest"))
         quick = [row for row in passed if row["faster"]]
         if quick:
             max(quick, key=lambda row: row["speedup"])["tags"].append(("good", "fastest"))

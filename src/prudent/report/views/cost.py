@@ -59,6 +59,7 @@ def _onset(run: Run, method: Method, measure: Measure) -> answers.Onset:
         dense=measure.show(there.dense, finely=finely(run)),
         there=measure.show(there.pruned, finely=finely(run)),
         comparable=there.effect is not None,
+        undecided=at is None and there.undecided and (there.effect or 0) > 0,
     )
 
 

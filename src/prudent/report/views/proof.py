@@ -24,6 +24,7 @@ RISKS = {
 def view(run: Run) -> dict[str, Any]:
     """For each method: a walk for each risk, the table of counts, and the planner."""
     certificate = run.certificate
+    plan = _plan(run) if _has_planner(certificate) else None
     return {
         "risks": [{"id": f"c-walk-{k}", **RISKS[risk]} for k, risk in enumerate(run.risks)],
         "alpha": exact_percent(certificate.alpha),
@@ -34,7 +35,7 @@ def view(run: Run) -> dict[str, Any]:
         "seed": run.declared[2],
         "others": len(run.seeds) > 1,
         "methods": for_each_method(run, _method),
-        "planner": _has_planner(certificate),
+        "planner": plan is not None,
         "data": {
             "walks": [
                 {f"c-walk-{k}": _walk(run, method, risk) for k, risk in enumerate(run.risks)} for method in run.methods
@@ -42,7 +43,7 @@ def view(run: Run) -> dict[str, Any]:
             "scale": _scale(run),
             "delta": math.log10(certificate.delta),
             "passes": f"passes: p ≤ {certificate.delta:g}",
-            "plan": _plan(run) if _has_planner(certificate) else None,
+            "plan": plan,
         },
     }
 
@@ -143,20 +144,25 @@ def _scale(run: Run) -> dict[str, Any]:
     return {"range": (low, 0.35), "ticks": [(-k, one_in(k)) for k in range(0, int(-low) + 1, step)]}
 
 
-def _plan(run: Run) -> dict[str, Any]:
-    """Examples needed against the true rate, at the declared limit; and where each candidate would stand."""
+def _plan(run: Run) -> dict[str, Any] | None:
+    """Examples needed against the true rate, at the declared limit; and where each candidate would stand.
+
+    None where the limit is so low that no number of examples that is searched would do at any rate.
+    """
     certificate = run.certificate
     alpha, delta, n = certificate.alpha, certificate.delta, certificate.n
     own = [run.certificates[method.name, run.declared[1], run.declared[2]] for method in run.methods]
     # the line goes through the candidates' own rates too, so that their dots lie on it
     observed = {rate for one in own for rate in one.empirical_risks if rate < alpha}
     grid = sorted({*(alpha * k / 40 for k in range(40)), *observed})
-    line = [(rate, _needs(rate, alpha, delta)) for rate in grid]
+    line = [(rate, m) for rate in grid if (m := _needs(rate, alpha, delta)) is not None]
+    if not line:
+        return None
     points = [[_planned(one, i) for i in range(len(one.names))] for one in own]
-    highest = max(math.log10(max(n, *(m for _, m in line if m is not None))), math.log10(n) + 0.3)
-    lowest = math.log10(min(m for _, m in line if m is not None))
+    highest = max(math.log10(max(n, *(m for _, m in line))), math.log10(n) + 0.3)
+    lowest = math.log10(min(m for _, m in line))
     return {
-        "line": [(rate, math.log10(m), f"{m:,}") for rate, m in line if m is not None],
+        "line": [(rate, math.log10(m), f"{m:,}") for rate, m in line],
         "points": points,
         "have": math.log10(n),
         "have_text": f"you have {n:,}",

@@ -4,7 +4,7 @@ import math
 from statistics import fmean
 from typing import Any
 
-from prudent.report import answers
+from prudent.report import trades
 from prudent.report.looks import for_each_method
 from prudent.report.reading import Method, Run
 from prudent.report.scales import ratio_text
@@ -22,7 +22,7 @@ def view(run: Run) -> dict[str, Any] | None:
     dense = run.dense(run.declared[2])
     evaluation = run.study["evaluation"]
     return {
-        "answer": answers.speed([_summary(run, method) for method in run.methods]),
+        "answer": trades.speed([_summary(run, method) for method in run.methods]),
         "methods": for_each_method(run, lambda run, method: {"rows": _rows(run, method, scale, around)}),
         "dense": {
             "size": size(dense["bytes"]),
@@ -51,17 +51,20 @@ def _ratio(run: Run, method: Method, i: int, field: str) -> float:
     return fmean(float(run.dense(s)[field] / run.network(method, i, s)[field]) for s in run.seeds)
 
 
-def _summary(run: Run, method: Method) -> answers.Speed:
+def _summary(run: Run, method: Method) -> trades.Speed:
     around = noise(run)
     count = range(len(method.sparsities))
     measured = [timing(run.networks(method, i)) for i in count]
-    faster = [i for i in count if flag(measured[i], around) == "faster"]
+    flags = [flag(one, around) for one in measured]
+    faster = [i for i in count if flags[i] == "faster"]
+    noisy = [one.mean for one, found in zip(measured, flags, strict=True) if found == "too noisy" and one.mean > 1]
     best = max(faster, key=lambda i: measured[i].mean) if faster else None
-    return answers.Speed(
+    return trades.Speed(
         title=method.title,
         smaller=max(_ratio(run, method, i, "bytes") for i in count),
         faster=None if best is None else measured[best].mean,
         promised=max(_promised(run, method, i) for i in count) if best is None else _promised(run, method, best),
+        noisy=max(noisy, default=None) if best is None else None,
     )
 
 

@@ -161,6 +161,7 @@ def _worst_tile(run: Run) -> dict[str, Any] | None:
         "term": change.measure.term,
         "effect": fixed(abs(change.effect or 0), 1),
         "beyond": change.clear,
+        "word": "two seeds cannot tell" if change.undecided else "no clear change",
     }
 
 
