@@ -23,7 +23,7 @@ def test_means_and_ranges_of_few_seeds():
     found = rows(
         [network("", 0.0, s, 0.1 * s, None) for s in range(3)] + [network("m", 0.5, s, 0.2, s) for s in range(2)]
     )
-    assert [(r["method"], r["sparsity"], r["seeds"]) for r in found] == [("dense", "0", "3"), ("m", "0.5", "2")]
+    assert [(r["method"], r["sparsity"], r["seeds"]) for r in found] == [("dense", "0.0", "3"), ("m", "0.5", "2")]
     assert [float(found[0][k]) for k in ("error", "error_lo", "error_hi")] == pytest.approx([0.1, 0.0, 0.2])
     assert found[0]["best_epoch"] == ""
     assert [found[1][k] for k in ("best_epoch", "best_epoch_lo", "best_epoch_hi")] == ["0.5", "0", "1"]

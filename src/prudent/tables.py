@@ -41,7 +41,7 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     )
     for (method, sparsity), networks in groups.items():
         cells = [_cells([_value(network, name) for network in networks], digits) for name in names]
-        row = [method or "dense", f"{sparsity:g}", len(networks), *(part for three in cells for part in three)]
+        row = [method or "dense", repr(sparsity), len(networks), *(part for three in cells for part in three)]
         writer.writerow(row)
     return text.getvalue()
 
