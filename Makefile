@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh machine with Python 3.11 or later and make:
 #   make study   set up .venv and run the embedded study; then open runs/digits-*/report.html
 #   make test    set up .venv with what developers need, then lint, types and tests
-# .venv is made once, and again only when pyproject.toml or constraints.txt change.
+# .venv is made once, and again only when it was left half made; what is in it follows pyproject.toml and
+# constraints.txt.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,7 +35,7 @@ clean:
 
 .venv/run.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "prudent needs Python 3.11 or later; this is " + sys.version'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import pip, sys; assert sys.prefix != sys.base_prefix' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	$(PIP) -e .
 	touch $@
 

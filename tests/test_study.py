@@ -313,7 +313,7 @@ epochs = 1
 latency_turns = 3
 [[methods]]
 name = "magnitude"
-sparsities = [0.5]
+sparsities = [0.5, 0.50000001]
 [certification]
 declared = { method = "magnitude" }
 """
@@ -333,6 +333,8 @@ def test_a_plain_script_needs_no_guard(tmp_path, how):
     top, folder = done.stdout.split()
     assert top == "top", "the script ran once"
     assert (tmp_path / folder / "report.html").exists()
+    certificate = next((tmp_path / folder / "certificates").glob("*.json")).read_text()
+    assert '"magnitude 0.50000001"' in certificate, "candidates that differ have different names"
 
 
 def test_a_worker_needs_a_thread(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from prudent.data._hub import from_hub
 from prudent.errors import BadInput, reason
 from prudent.splits import Data, partition
 
@@ -65,24 +66,32 @@ def read_images(
         image, label: columns.
 
     Raises:
-        BadInput: no such files and no hub, a missing column, or a missing optional dependency.
+        BadInput: no such files and no hub, a missing optional dependency; a file that is damaged, empty, without one of
+            the columns, with labels that are no integers or absent, or with images that cannot be decoded or are of
+            different sizes. Names the file.
     """
     folder = Path(os.environ.get("PRUDENT_DATA", "")) / name
     layout = f"{split}-*.parquet with columns {image!r} (encoded image) and {label!r} (class)"
-    table = _from_folder(folder, split, layout) if _given(folder) else _from_hub(name, split, hub, config, layout)
-    for column in (image, label):
-        if column not in table.column_names:
-            raise BadInput(f"data set {name!r} needs {layout}; its columns are {', '.join(table.column_names)}")
-    images = _decode(table.column(image).to_pylist())
-    labels = table.column(label).to_numpy().astype(np.int64)
-    return images, labels, _class_names(table.schema.metadata, label, labels)
+    if "PRUDENT_DATA" in os.environ and folder.is_dir():
+        tables = _from_folder(folder, split, layout)
+    else:
+        tables = [(f"{hub} on the hub", from_hub(name, split, hub, config, layout))]
+    cells: list[tuple[str, Any]] = []
+    labels: list[np.ndarray] = []
+    for file, table in tables:
+        for column in (image, label):
+            if column not in table.column_names:
+                raise BadInput(f"{file} needs columns {image!r} and {label!r}; it has {', '.join(table.column_names)}")
+        cells += [(file, cell) for cell in table.column(image).to_pylist()]
+        labels.append(_labels(file, table.column(label), label))
+    if not cells:
+        raise BadInput(f"{', '.join(file for file, _ in tables)}: there are no rows; {layout} is needed")
+    classes = np.concatenate(labels)
+    return _decode(cells, image), classes, _class_names(tables[0][1].schema.metadata, label, classes)
 
 
-def _given(folder: Path) -> bool:
-    return "PRUDENT_DATA" in os.environ and folder.is_dir()
-
-
-def _from_folder(folder: Path, split: str, layout: str) -> Any:  # noqa: ANN401 (a pyarrow table; pyarrow has no types)
+def _from_folder(folder: Path, split: str, layout: str) -> list[tuple[str, Any]]:
+    """File -> its table (of pyarrow, which has no types), in order."""
     files = sorted(folder.glob(f"{split}-*.parquet"))
     if not files:
         raise BadInput(f"data folder {str(folder)!r} needs {layout}; there are none")
@@ -91,45 +100,54 @@ def _from_folder(folder: Path, split: str, layout: str) -> Any:  # noqa: ANN401 
         import pyarrow.parquet as pq
     except ImportError as error:
         raise BadInput("parquet files need pyarrow: pip install 'prudent[hub]'") from error
-    return pa.concat_tables([pq.read_table(file) for file in files])
+    tables = []
+    for file in files:
+        try:
+            tables.append((str(file), pq.read_table(file)))
+        except (pa.ArrowException, OSError) as error:
+            raise BadInput(f"{file} is no whole parquet file ({reason(error)}): fetch it again") from error
+    return tables
 
 
-def _from_hub(name: str, split: str, hub: str | None, config: str | None, layout: str) -> Any:  # noqa: ANN401
-    where = f"put {layout} into $PRUDENT_DATA/{name}/"
-    now = f"PRUDENT_DATA={os.environ['PRUDENT_DATA']}" if "PRUDENT_DATA" in os.environ else "PRUDENT_DATA is not set"
-    if hub is None:
-        raise BadInput(f"data set {name!r} is not at hand ({now}): {where}")
-    try:
-        import datasets
-    except ImportError as error:
-        raise BadInput(
-            f"data set {name!r} is not at hand ({now}): {where}, or pip install 'prudent[hub]' to load it from the hub"
-        ) from error
-    try:
-        source = datasets.load_dataset(hub, config, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BadInput(
-            f"data set {name!r} is not at hand ({now}) and could not be loaded from the hub ({reason(error)}): {where}"
-        ) from error
-    return source.with_format("arrow")[:].replace_schema_metadata(source.features.arrow_schema.metadata)
+def _labels(file: str, column: Any, name: str) -> Int64[np.ndarray, " n"]:  # noqa: ANN401
+    import pyarrow as pa
+
+    if not pa.types.is_integer(column.type):
+        raise BadInput(f"{file}: column {name!r} needs integers, one class for each image; it has {column.type}")
+    if column.null_count:
+        raise BadInput(f"{file}: column {name!r} needs a class for each image; {column.null_count} are missing")
+    found: Int64[np.ndarray, " n"] = column.to_numpy().astype(np.int64)
+    return found
 
 
-def _decode(cells: list[dict[str, Any]]) -> Images:
-    first = _pixels(cells[0])
+def _decode(cells: list[tuple[str, Any]], column: str) -> Images:
+    first = _pixels(*cells[0], column)
     pixels = np.empty((len(cells), *first.shape), np.uint8)
-    for i, cell in enumerate(cells):
-        pixels[i] = _pixels(cell)
+    for i, (file, cell) in enumerate(cells):
+        found = _pixels(file, cell, column)
+        if found.shape != first.shape:
+            raise BadInput(
+                f"{file}: images need one size; the first of all is {first.shape}, row {i} of all is {found.shape}"
+            )
+        pixels[i] = found
     channels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(channels, np.float32) / np.float32(255)
 
 
-def _pixels(cell: dict[str, Any]) -> np.ndarray:
+def _pixels(file: str, cell: object, column: str) -> np.ndarray:
     from PIL import Image
 
-    image: Image.Image = Image.open(io.BytesIO(cell["bytes"]))
-    if image.mode not in ("L", "RGB"):
-        image = image.convert("L" if image.mode in ("1", "I", "I;16", "LA") else "RGB")
-    return np.asarray(image)
+    content = cell.get("bytes") if isinstance(cell, dict) else None
+    if not isinstance(content, bytes):
+        raise BadInput(f"{file}: column {column!r} needs encoded images, {{bytes: ...}}; it has a row without")
+    try:
+        image: Image.Image = Image.open(io.BytesIO(content))
+        image.load()
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("L" if image.mode in ("1", "I", "I;16", "LA") else "RGB")
+        return np.asarray(image)
+    except Exception as error:
+        raise BadInput(f"{file}: column {column!r} has an image that cannot be decoded ({reason(error)})") from error
 
 
 def _class_names(metadata: dict[bytes, bytes] | None, label: str, labels: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
