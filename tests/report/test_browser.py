@@ -112,7 +112,8 @@ def scroll(page: Any) -> None:
     """To the end, until every chart is drawn."""
     for y in range(0, page.evaluate("document.documentElement.scrollHeight"), 600):
         page.evaluate(f"scrollTo(0, {y})")
-        page.wait_for_timeout(30)
+        # a chart is drawn when it is seen near the screen, and that takes frames, not time
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.wait_for_function("[...document.querySelectorAll('.plot')].every(n => n.querySelector('svg'))", timeout=20_000)
 
 

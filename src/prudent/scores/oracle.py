@@ -110,8 +110,9 @@ def _losses(
         for some in torch.split(candidates, max(1, ROWS // len(labels))):
             keep[link.weight] = left & (torch.arange(link.channels, device=left.device) != some)
             logits = model(inputs)
-            check_labels(labels, logits)
-            loss = cross_entropy(logits.double(), labels.repeat(len(some)), reduction="none")
+            repeated = labels.repeat(len(some))
+            check_labels(repeated, logits)
+            loss = cross_entropy(logits.double(), repeated, reduction="none")
             losses[some[:, 0]] += loss.reshape(len(some), -1).sum(dim=1)
     keep[link.weight] = left
     if not torch.isfinite(losses[candidates]).all():
