@@ -4,33 +4,37 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prudent.errors import BadInput
+from prudent.examples import Example, mapped
 from prudent.granularities import removed_elements
 from prudent.masks import Mask
 from prudent.network import macs, macs_by_layer, parameters
-from prudent.surgery.cutting import cut, plan_of
+from prudent.surgery.cutting import as_graph, plan_of
+from prudent.surgery.plans import apply_plan
 
 Cost = Callable[[Mask], int]
 
 
 def parameters_left(model: nn.Module, mask: Mask) -> int:
     """Parameters that a mask leaves: of channels, those of the network that is left when they are cut out."""
-    if mask.granularity == "channel":
+    if mask.granularity == "channel" or mask.cover is not None:
         return parameters(_cut_without_numbers(model, mask))
     return parameters(model) - sum(int(gone.sum()) for gone in removed_elements(model, mask).values())
 
 
-def macs_left(model: nn.Module, mask: Mask, example: Tensor) -> int:
+def macs_left(model: nn.Module, mask: Mask, example: Example) -> int:
     """Multiply-accumulates of one forward pass on `example` that a mask leaves.
 
     Of channels those of the smaller network, exactly. Of other units each layer's are counted in proportion to its kept
     weights, which is exact for linear layers and for convolutions without padding effects (each weight is used at every
     output position); the products inside of attention are not reduced.
     """
+    if mask.cover is not None:
+        return _macs_of_traced(model, mask, example)
     if mask.granularity == "channel":
-        return macs(_cut_without_numbers(model, mask), example.to("meta"))
+        return macs(_cut_without_numbers(model, mask), mapped(lambda t: t.to("meta"), example))
     gone = removed_elements(model, mask)
     left = 0.0
     for layer, count in macs_by_layer(model, example).items():
@@ -87,5 +91,14 @@ def _sparsest(make: Callable[[float], Mask], cost: Cost, units: int) -> tuple[in
 
 def _cut_without_numbers(model: nn.Module, mask: Mask) -> nn.Module:
     """The smaller network on the meta device: shapes, and no arithmetic."""
+    plan = plan_of(model, mask)
     with torch.no_grad():
-        return cut(copy.deepcopy(model).to("meta"), plan_of(mask))
+        return apply_plan(copy.deepcopy(model).to("meta"), plan)
+
+
+def _macs_of_traced(model: nn.Module, mask: Mask, example: Example) -> int:
+    """Of the user's class with smaller layers if it runs, else of the network as a graph."""
+    try:
+        return macs(_cut_without_numbers(model, mask), mapped(lambda t: t.to("meta"), example))
+    except (RuntimeError, ValueError, TypeError, AttributeError):  # whatever the user's code says to smaller layers
+        return macs(as_graph(model, mask, example), example)

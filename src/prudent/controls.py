@@ -5,6 +5,7 @@ the values they have, is what these four answer.
 """
 
 import copy
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -40,16 +41,20 @@ def controlled(control: Control, mask: Mask, scores: Scores, *, seed: int) -> Ma
     if control == "random":
         generator = torch.Generator().manual_seed(stream("random control", seed))
         drawn = {name: torch.rand(scores[name].shape, generator=generator) for name in mask.kept}
-        return select(drawn, granularity=mask.granularity, pattern=mask.pattern, block=mask.block, like=mask)
+        chosen = select(drawn, granularity=mask.granularity, pattern=mask.pattern, block=mask.block, like=mask)
+        return replace(chosen, cover=mask.cover)
     if control == "shuffled":
         if mask.granularity == "n:m":
             raise CannotPrune('an n:m mask that is shuffled is none any more: ask for control="random"')
         rng = np.random.default_rng(stream("shuffled control", seed))
+        if mask.cover is not None:  # rows that keep equally many still do so, shuffled each by itself
+            kept = {name: torch.from_numpy(rng.permuted(kept.numpy(), axis=-1)) for name, kept in mask.kept.items()}
+            return replace(mask, kept=kept)
         kept = {
             name: torch.from_numpy(rng.permutation(kept.numpy().reshape(-1)).reshape(kept.shape))
             for name, kept in mask.kept.items()
         }
-        return Mask(kept=kept, granularity=mask.granularity, pattern=mask.pattern, block=mask.block)
+        return replace(mask, kept=kept)
     return mask
 
 

@@ -9,11 +9,15 @@ from torch import Tensor, nn
 
 from prudent.attention import Attention, attentions
 from prudent.errors import BadInput, CannotPrune
+from prudent.examples import Example
 from prudent.masks import Mask
-from prudent.network import Reweighted, Scores, prunable
+from prudent.network import Reweighted, Scores, is_sequence, prunable
 from prudent.scopes import Scope, weight_name
 from prudent.surgery.chain import links
-from prudent.units import Reduction, Units
+from prudent.surgery.layouts import Layout, layout
+from prudent.surgery.ranking import scores_of_units
+from prudent.surgery.tracing import trace
+from prudent.units import Granularity, Reduction, Units
 
 REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
     "sum": lambda parts: parts.sum(dim=1),
@@ -24,7 +28,44 @@ REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
 """Scores of the parts (units, parts) -> scores of the units (units,)."""
 
 
-def unit_scores(model: nn.Module, scores: Scores, units: Units, *, scope: Scope = "global") -> Scores:
+def layout_for(
+    model: nn.Module, granularity: Granularity, example: Example | None, *, changing: bool = False
+) -> Layout | None:
+    """The units of a network that has to be traced for them; None for granularities and networks that need no trace.
+
+    Whole channels of plain networks (layers in a row) are known without running them. With an example, heads are found
+    by tracing too; where the graph cannot be traced, by the names that attention modules usually have.
+
+    Raises:
+        CannotPrune: there is no such unit in the traced network.
+    """
+    if granularity not in ("channel", "head") or example is None:
+        return None
+    if granularity == "channel" and is_sequence(model) and not changing:
+        try:
+            links(model)
+        except CannotPrune:
+            pass  # not plain after all
+        else:
+            return None
+    try:
+        return layout(model, trace(model, example), granularity=granularity, changing=changing)
+    except CannotPrune:
+        if granularity == "head" and _has_known_heads(model):
+            return None
+        raise
+
+
+def _has_known_heads(model: nn.Module) -> bool:
+    try:
+        return bool(attentions(model))
+    except CannotPrune:
+        return False
+
+
+def unit_scores(
+    model: nn.Module, scores: Scores, units: Units, *, scope: Scope = "global", layout: Layout | None = None
+) -> Scores:
     """Scores of units, under the names and in the shapes of a mask of that granularity.
 
     Under global scope the scores of units that are sums over weights are divided by their layer's mean, since they grow
@@ -35,6 +76,7 @@ def unit_scores(model: nn.Module, scores: Scores, units: Units, *, scope: Scope 
         scores: of weights (the weight's shape), or of channels (channels,).
         units: what a unit is, and in which layers.
         scope: whether layers will be compared.
+        layout: the units of a traced network.
 
     Raises:
         CannotPrune: a granularity that a layer, or the network, cannot have.
@@ -44,6 +86,10 @@ def unit_scores(model: nn.Module, scores: Scores, units: Units, *, scope: Scope 
     if units.granularity != "channel" and any(score.ndim < 2 for score in scores.values()):
         raise BadInput('this score judges whole channels, not single weights: ask for granularity="channel"')
     found = dict(scores)
+    if layout is not None:
+        found = _chosen(scores_of_units(layout, scores, units.reduction), units.layers)
+        given = all(name in scores and scores[name].shape == score.shape for name, score in found.items())
+        return found if scope != "global" or given else {name: _comparable(score) for name, score in found.items()}
     if units.granularity == "channel":
         found = _of_channels(model, scores, units.reduction)
     if units.granularity == "head":
@@ -62,12 +108,15 @@ def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..
     """Parameter name -> bool tensor of its shape, True where the mask demands zero.
 
     A removed channel is silent: its weights, its bias, and scale and shift of the batch normalisation after it. A
-    removed head loses its rows of query, key and value, and the columns that read it.
+    removed head loses its rows of query, key and value, and the columns that read it. In a traced network a removed
+    unit loses everything that belongs to it, what reads it too.
 
     Raises:
         BadInput: the mask does not fit the network.
         CannotPrune: the network cannot have this granularity.
     """
+    if mask.cover is not None:
+        return _covered(model, mask)
     if mask.granularity == "channel":
         return _silent_channels(model, mask)
     if mask.granularity == "head":
@@ -84,6 +133,26 @@ def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..
                 f"the mask does not fit: {name!r} has shape {tuple(weight.shape)}, the mask {tuple(kept.shape)}"
             )
         removed[name] = ~whole.to(weight.device)
+    return removed
+
+
+def _covered(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..."]]:
+    own = dict(model.named_parameters(remove_duplicate=False))
+    gone = mask.removed_units
+    removed: dict[str, Tensor] = {}
+    for name, arrays in (mask.cover or {}).items():
+        if name not in own and not any(name == buffer for buffer, _ in model.named_buffers()):
+            raise BadInput(f"the mask does not fit: the network has no parameter {name!r}")
+        if name not in own:
+            continue
+        whole = torch.zeros(own[name].shape, dtype=torch.bool)
+        for units in arrays:
+            dead = torch.from_numpy(gone[units])
+            if any(n not in (1, m) for n, m in zip(dead.shape, whole.shape, strict=True)):
+                raise BadInput(f"the mask does not fit: {name!r} has shape {tuple(whole.shape)}")
+            whole |= dead
+        if whole.any():
+            removed[name] = whole.to(own[name].device)
     return removed
 
 

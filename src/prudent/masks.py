@@ -26,10 +26,14 @@ class Mask:
     Args:
         kept: name of the weight -> bool tensor, True = kept, one entry for each unit. Layers that are not named are not
             pruned. By granularity: "weight" and "n:m" of the weight's shape; "block" (rows, columns) of blocks;
-            "channel" (output channels,); "head" (heads,), filed under the weight of the projection that reads them.
+            "channel" (output channels,), or (rows, channels of each) where equally many must stay in each row; "head"
+            (heads,), filed under the weight of the projection that reads them.
         granularity: what a unit is.
         pattern: (n, m) for "n:m": of each m neighbours along the input dimension n are kept.
         block: (r, c) for "block": r outputs by c columns of the weight seen as a matrix (outputs, inputs x kernel).
+        cover: of channels and heads of a network that was traced: parameter or buffer -> arrays of unit numbers, which
+            broadcast to its shape. Units are numbered from 1 in the order of `kept`; 0 stands where nothing is removed.
+            An element is removed when a unit at its place is, in any of the arrays.
 
     Raises:
         BadInput: no layer, or a granularity without its pattern or block.
@@ -39,6 +43,7 @@ class Mask:
     granularity: Granularity
     pattern: tuple[int, int] | None = None
     block: tuple[int, int] | None = None
+    cover: Mapping[str, tuple[np.ndarray, ...]] | None = None
 
     def __post_init__(self) -> None:
         check_choice("granularity", self.granularity, Granularity)
@@ -58,6 +63,11 @@ class Mask:
     def remaining(self) -> int:
         """Number of units that are kept."""
         return sum(int(kept.sum()) for kept in self.kept.values())
+
+    @cached_property
+    def removed_units(self) -> np.ndarray:
+        """Bool for each unit number of `cover`, 0 among them: whether it is removed."""
+        return np.concatenate([[False], *[~kept.numpy().reshape(-1) for kept in self.kept.values()]])
 
     @property
     def sparsity(self) -> float:
@@ -113,10 +123,16 @@ def select(
     """
     names = list(scores)
     values = {name: _array(scores[name]) for name in names}
-    shapes = {name: value.shape for name, value in values.items()}
     for other in (within, like):
-        _check_fits(other, shapes)
+        _check_fits(other, {name: value.shape for name, value in values.items()})
     alive = {name: None if within is None else within.kept[name].numpy() for name in names}
+    rows = {n: v for n, v in values.items() if granularity in ("channel", "head") and v.ndim == 2}
+    orders = {name: _order(value, alive[name]) for name, value in rows.items()}
+    for name, order in orders.items():
+        values[name], alive[name] = _bundled(values[name], alive[name], order)
+    # under a ranking of all layers a bundle counts as many units as it has; layer by layer it is one of the layer's
+    everywhere = scope == "global" and fractions is None and like is None
+    shapes = {name: rows[name].shape if everywhere and name in rows else v.shape for name, v in values.items()}
     kept: dict[str, Array] = {}
     if granularity == "n:m":
         check_shape_of_unit(granularity, pattern, block)
@@ -125,13 +141,43 @@ def select(
         kept = {name: _keep_in_rows(values[name], alive[name], check_sparsity(sparsity)) for name in names}
     else:
         sparsity = sparsity if fractions is not None or like is not None else check_sparsity(sparsity)
-        removals = like.removed_by_layer if like is not None else None
+        removals = None
+        if like is not None:
+            removals = {n: gone // (len(rows[n]) if n in rows else 1) for n, gone in like.removed_by_layer.items()}
         for members, removed in groups(shapes, sparsity, scope=scope, fractions=fractions, removals=removals):
             ranked, living = [values[name] for name in members], [alive[name] for name in members]
-            chosen = _keep_highest(ranked, living, removed, minimum if len(members) > 1 else 0)
+            weights = [len(rows[name]) if name in rows else 1 for name in members]
+            if max(weights) > 1 and len(members) > 1:
+                chosen = _keep_highest_bundles(ranked, living, weights, removed, minimum)
+            else:
+                chosen = _keep_highest(ranked, living, removed, minimum if len(members) > 1 else 0)
             kept |= dict(zip(members, chosen, strict=True))
+    for name, order in orders.items():
+        kept[name] = _unbundled(kept[name], order)
     tensors = {name: torch.from_numpy(kept[name]) for name in names}
     return Mask(kept=tensors, granularity=granularity, pattern=pattern, block=block)
+
+
+def _order(value: Array, alive: Array | None) -> Array:
+    """Of rows that must lose equally many: the units of each, the dead and the least important first."""
+    if not np.isfinite(value).all():
+        raise BadInput(NOT_FINITE)
+    ranked = value if alive is None else np.where(alive, value, -np.inf)
+    return np.argsort(ranked, axis=1, kind="stable")
+
+
+def _bundled(value: Array, alive: Array | None, order: Array) -> tuple[Array, Array | None]:
+    """The first unit of each row together, the second of each, and so on: their means, and whether they are alive."""
+    living = None if alive is None else np.take_along_axis(alive, order, axis=1)
+    if living is not None and (living != living[:1]).any():
+        raise BadInput("the given mask keeps different numbers of units in rows that must keep equally many")
+    return np.take_along_axis(value, order, axis=1).mean(axis=0), None if living is None else living[0]
+
+
+def _unbundled(kept: Array, order: Array) -> Array:
+    whole = np.empty(order.shape, dtype=bool)
+    np.put_along_axis(whole, order, np.broadcast_to(kept, order.shape), axis=1)
+    return whole
 
 
 def _array(score: Tensor) -> Array:
@@ -185,6 +231,31 @@ def _keep_highest_with_minimum(
     # what is safe counts as dead here, so that it takes no part in the ranking
     chosen = _keep_highest(values, rest, removed + total - most)
     return [keep | s for keep, s in zip(chosen, safe, strict=True)]
+
+
+def _keep_highest_bundles(
+    values: Sequence[Array], alive: Sequence[Array | None], weights: Sequence[int], removed: int, minimum: int
+) -> list[Array]:
+    """Bundles of several sizes ranked together: those of the lowest mean go, as many as fit into `removed` units."""
+    place = np.concatenate([np.full(len(value), i) for i, value in enumerate(values)])
+    weight = np.asarray(weights)[place]
+    living = np.concatenate([np.ones(len(v), bool) if a is None else a for v, a in zip(values, alive, strict=True)])
+    ranked = np.concatenate(values)
+    order = np.argsort(np.where(living, ranked, -np.inf), kind="stable")
+    left = np.array([len(value) for value in values])
+    keep = np.ones(len(ranked), dtype=bool)
+    for i in order:
+        free = weight[i] <= removed and left[place[i]] > minimum
+        if free or not living[i]:
+            keep[i] = False
+            removed -= int(weight[i])
+            left[place[i]] -= 1
+    _check_not_less(removed)
+    if removed >= max(weights):
+        raise BadInput(
+            f"keeping at least {minimum} units in every layer, {removed} units fewer can be removed than are asked"
+        )
+    return np.split(keep, np.cumsum([len(value) for value in values])[:-1])
 
 
 def _check_not_less(removed: int) -> None:

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from prudent.errors import BadInput, CannotPrune, reason
+from prudent.examples import Example, arguments
 
 Scores = Mapping[str, Tensor]
 """Importance of every prunable unit, higher = keep: parameter name -> tensor of the weight's shape, or, of scores that
@@ -162,7 +163,7 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def macs(model: nn.Module, example: Tensor) -> int:
+def macs(model: nn.Module, example: Example) -> int:
     """Multiply-accumulates of one forward pass on `example`, for the whole batch; biases and pointwise work excluded.
 
     Counted by torch's own counter on the operations that really run: grouped, dilated and transposed convolutions,
@@ -171,8 +172,9 @@ def macs(model: nn.Module, example: Tensor) -> int:
     return sum(macs_by_layer(model, example).values())
 
 
-def macs_by_layer(model: nn.Module, example: Tensor) -> dict[str, int]:
+def macs_by_layer(model: nn.Module, example: Example) -> dict[str, int]:
     """`macs` for each module that does the arithmetic itself: module name -> multiply-accumulates."""
+    args, kwargs = arguments(example)
     counts: dict[str, int] = {}
     counter = FlopCounterMode(display=False)
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -180,7 +182,7 @@ def macs_by_layer(model: nn.Module, example: Tensor) -> dict[str, int]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
-            model(example)
+            model(*args, **kwargs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     prefix = type(model).__name__

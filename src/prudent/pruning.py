@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,13 @@ from prudent.budgets import fit, macs_left, parameters_left
 from prudent.catalogue import check_options
 from prudent.controls import Control, controlled, reinitialised
 from prudent.errors import BadInput
-from prudent.granularities import removed_elements, unit_scores, zero
+from prudent.examples import Example
+from prudent.granularities import layout_for, removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
 from prudent.network import Reweighted, Scores, check_runs, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores import SCORES
+from prudent.surgery.layouts import Layout
 from prudent.units import Granularity, Reduction, Units
 
 
@@ -33,6 +35,7 @@ class Pruned:
         score: name of the importance score.
         scope: how layers were compared; "fractions" if each had its own.
         requested: the sparsity asked for, or that a budget came to; `sparsity` is the achieved one.
+        layout: what the units are, if the network was traced for them; not saved, `shrink` finds it again.
     """
 
     model: nn.Module
@@ -40,6 +43,7 @@ class Pruned:
     score: str
     scope: str
     requested: float
+    layout: Layout | None = None
 
     @property
     def sparsity(self) -> float:
@@ -51,7 +55,7 @@ class Pruned:
         """Parameters that remain: of channels, those of the network that is left when they are cut out."""
         return parameters_left(self.model, self.mask)
 
-    def macs(self, example: Tensor) -> int:
+    def macs(self, example: Example) -> int:
         """Multiply-accumulates that remain for one pass on `example`; see prudent.budgets.macs_left."""
         return macs_left(self.model, self.mask, example)
 
@@ -74,9 +78,10 @@ def prune(
     minimum: int = 0,
     control: Control | None = None,
     batches: Iterable[Batch] | None = None,
-    example: Tensor | None = None,
+    example: Example | None = None,
     within: Mask | None = None,
     like: Mask | None = None,
+    changing: bool = False,
     seed: int = 0,
 ) -> Pruned:
     """Remove the least important units of a copy of `model`.
@@ -92,7 +97,8 @@ def prune(
         score: name of a score in prudent.scores, a function (model, batches, *, options) -> Scores, or the scores.
         options: of the score, by name.
         granularity: "weight" removes single weights, "n:m" all but n of each m along the input dimension, "block" tiles
-            of the weight as a matrix, "channel" whole output channels (plain networks only), "head" attention heads.
+            of the weight as a matrix, "channel" whole output channels with all that is coupled to them (networks that
+            are not layers in a row need `example`), "head" attention heads.
         pattern: (n, m) for "n:m".
         block: (rows, columns) for "block".
         reduction: how the scores of a unit's weights become its own: "sum", "mean", "max" or "l2".
@@ -103,10 +109,13 @@ def prune(
         control: put a control in the method's place (see prudent.controls): "random", "shuffled", "inverted", "reinit".
         batches: examples for scores that need data, of the train or validation split.
         example: inputs (batch, ...) that the network is tried on before anything else, if given; a score that needs
-            the shape of an input takes it from here.
+            the shape of an input takes it from here, and channels and heads are found by tracing it. A tuple, a
+            mapping, or `prudent.examples.Inputs` for networks that take more than one tensor.
         within: a mask whose removed units stay removed; `sparsity` counts them.
         like: copy the number of removed units in each layer from this mask (the control that asks whether a score
             chooses better weights, or only better layers); `sparsity` and `scope` then only label the result.
+        changing: also remove channels that a normalisation takes its statistics over (LayerNorm, GroupNorm): the smaller
+            network then normalises over what is left, and is not the masked one.
         seed: for scores and controls that draw random numbers.
 
     Returns: the masked copy, the mask, and what was achieved. In a small network a low sparsity may come to less than
@@ -129,14 +138,19 @@ def prune(
         raise BadInput("a budget in multiply-accumulates needs example=..., the inputs that they are counted for")
     if batches is not None:
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
-    if example is not None:
+    layout = layout_for(model, granularity, example, changing=changing)
+    if isinstance(example, Tensor) and layout is None:
         check_runs(model, example)
     known = {"seed": seed, "sparsity": amount, "example": example, "granularity": granularity}
+    if layout is not None:
+        shapes = {entry.name: entry.families.shape for entry in layout.entries}
+        known |= {"granularity": "weight", "shapes": shapes}
+        minimum = max(minimum, 1)
     scores = _scores(model, score, batches, options or {}, known)
-    per_unit = unit_scores(model, scores, units, scope=scope)
+    per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
     ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
     make = partial(
-        select, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block, fractions=fractions,
+        _selected, layout, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block, fractions=fractions,
         minimum=minimum, within=within, like=like,
     )  # fmt: skip
     if parameters is not None or macs is not None:
@@ -156,7 +170,13 @@ def prune(
         score=_name_of(score),
         scope=scope if fractions is None else "fractions",
         requested=mask.sparsity if amount is None else amount,
+        layout=layout,
     )
+
+
+def _selected(layout: Layout | None, *given: Any, **options: Any) -> Mask:  # noqa: ANN401 (of prudent.masks.select)
+    mask = select(*given, **options)
+    return mask if layout is None else replace(mask, cover=layout.cover_of(mask.kept))
 
 
 def _name_of(score: str | Callable[..., Scores] | Mapping[str, Tensor]) -> str:
@@ -191,7 +211,7 @@ def _within_budget(
     scores: Scores,
     parameters: int | None,
     macs: int | None,
-    example: Tensor | None,
+    example: Example | None,
 ) -> Mask:
     units = sum(score.numel() for score in scores.values())
     if parameters is not None:
@@ -222,7 +242,7 @@ def _scores(
 ) -> Scores:
     """The scores, from a function that gets of what is `known` the parameters that it has."""
     if isinstance(score, Mapping):
-        return _checked(model, score)
+        return _checked(model, score, known.get("shapes"))
     function = SCORES.find(score) if isinstance(score, str) else score
     name = _name_of(score)
     check_options(function, dict(options), noun=f"score {name!r}", given=("model", "batches"))
@@ -231,15 +251,17 @@ def _scores(
     if "sparsity" in takes and "sparsity" not in filled:
         raise BadInput(f"score {name!r} plans for a sparsity: give sparsity=..., not another budget")
     if isinstance(score, str):
-        return _checked(model, SCORES.call(score, model, batches, **filled))
-    return _checked(model, function(model, batches, **filled))
+        return _checked(model, SCORES.call(score, model, batches, **filled), known.get("shapes"))
+    return _checked(model, function(model, batches, **filled), known.get("shapes"))
 
 
-def _checked(model: nn.Module, scores: object) -> Scores:
+def _checked(model: nn.Module, scores: object, shapes: Mapping[str, tuple[int, ...]] | None) -> Scores:
     if not isinstance(scores, Mapping):
         raise BadInput(f"a score is a mapping from weight names to tensors; got {type(scores).__name__}")
-    shapes = {name: tuple(weight.shape) for name, weight in prunable(model).items()}
     given = {name: tuple(value.shape) for name, value in scores.items()}
+    if given == shapes:  # of the units themselves
+        return scores
+    shapes = {name: tuple(weight.shape) for name, weight in prunable(model).items()}
     if given == shapes or all(name in shapes and shape == shapes[name][:1] for name, shape in given.items()):
         return scores
     odd = sorted(set(given.items()) ^ set(shapes.items()))[0][0]

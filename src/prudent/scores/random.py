@@ -1,6 +1,6 @@
 """Random scores: the control that every method has to beat."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ def random(
     batches: Iterable[Batch] | None = None,  # noqa: ARG001 (the contract's)
     *,
     granularity: Granularity = "weight",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     seed: int = 0,
 ) -> Scores:
     """Independent uniform random numbers, which depend on `seed` and the shapes alone.
@@ -33,6 +34,7 @@ def random(
         batches: not used.
         granularity: "channel" draws one number for each output channel: sums over weights would vary less in wider
             layers, and a ranking of all channels would not be uniform. `prune` fills it in.
+        shapes: of the units of a traced network, by name, which then get one number each. `prune` fills it in.
         seed: of a generator of its own; the global one is not touched.
 
     Returns: one float32 tensor for each prunable weight, of its shape, on its device, without unit; higher = keep. For
@@ -47,6 +49,8 @@ def random(
     # a stream of its own: that of torch.manual_seed(seed) may have drawn the weights
     generator = torch.Generator().manual_seed(stream("random scores", seed))
     weights = prunable(model)
+    if shapes is not None:
+        return {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     if granularity == "channel":
         shapes = {link.weight: (link.channels,) for link in links(model)}

@@ -1,34 +1,21 @@
 """Masked network -> smaller network that computes the same, proved by running both."""
 
-import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from prudent.errors import BadInput, CannotPrune
+from prudent.examples import Example, first
 from prudent.masks import Mask
-from prudent.network import check_runs, evaluating, macs, parameters
+from prudent.network import check_runs, macs, parameters
 from prudent.pruning import Pruned
-from prudent.surgery.cutting import Plan, cut, plan_of
-
-TOLERANCE = 1e-9
-"""Largest difference in float64, relative to the largest answer, that rounding alone explains."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proof:
-    """How closely the cut network agrees with the masked one, in float64.
-
-    Args:
-        difference: largest absolute difference over all answers, divided by the largest absolute answer.
-        tolerance: what it had to stay below.
-        inputs: number of inputs compared, given and random ones.
-    """
-
-    difference: float
-    tolerance: float
-    inputs: int
+from prudent.surgery.cutting import plan_of
+from prudent.surgery.layouts import layout
+from prudent.surgery.plans import Plan, apply_plan
+from prudent.surgery.proving import Proof, prove
+from prudent.surgery.removal import Form, Removal, remove
+from prudent.surgery.tracing import trace
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +29,10 @@ class Shrunk:
         params: its number of parameters.
         macs: its multiply-accumulates for one example.
         mask: the mask that was cut.
+        form: "module", the user's class with smaller layers; "graph", the traced graph with smaller sizes, where the
+            user's code says sizes that cannot be changed.
+        kept: layer -> why its units were kept as zeros, though the mask empties them.
+        changing: normalisations that now have the statistics of what is left; the proof takes that into account.
     """
 
     model: nn.Module
@@ -50,6 +41,9 @@ class Shrunk:
     params: int
     macs: int
     mask: Mask
+    form: Form = "module"
+    kept: Mapping[str, str] = field(default_factory=dict)
+    changing: tuple[str, ...] = ()
 
     @property
     def sparsity(self) -> float:
@@ -57,58 +51,57 @@ class Shrunk:
         return self.mask.sparsity
 
 
-def shrink(pruned: Pruned, example: Tensor) -> Shrunk:
-    """Cut the removed channels out of a masked network, and prove that its function did not change.
+def shrink(pruned: Pruned, example: Example) -> Shrunk:
+    """Cut the removed channels or heads out of a masked network, and prove that its function did not change.
 
     Args:
-        pruned: with granularity "channel". Not changed.
-        example: inputs (batch, ...), used for the comparison and to count multiply-accumulates.
+        pruned: with granularity "channel" or "head". Not changed.
+        example: inputs (batch, ...), used to trace the network, for the comparison and to count multiply-accumulates.
 
-    Returns: the smaller network with plan, proof and size.
+    Returns: the smaller network with plan, proof and size. Where the proof fails for some layers only, their units are
+    kept, as zeros, and `kept` says why.
 
     Raises:
-        CannotPrune: the mask removes single weights, which leaves no smaller layer; the network is not a plain one; or
-            cut and masked network disagree (then nothing is returned).
+        CannotPrune: the mask removes single weights, which leaves no smaller layer; or nothing can be cut, or cut and
+            masked network disagree (then nothing is returned).
         BadInput: the network does not run on `example`.
     """
-    if pruned.mask.granularity != "channel":
+    if pruned.mask.granularity not in ("channel", "head"):
         raise CannotPrune(
             "a mask of single weights leaves every layer as large as it was: prune with granularity='channel' to "
             "get a smaller network, or save the mask (1 bit a weight)"
         )
-    if len(example) == 0:
+    if isinstance(example, Tensor) and len(example) == 0:
         raise BadInput("shrink needs at least one example input")
-    plan = plan_of(pruned.mask)
-    small = cut(pruned.model, plan)
+    if pruned.mask.cover is None and pruned.mask.granularity == "head":
+        raise CannotPrune("heads are cut out of traced networks: give prune an example=..., so that it traces this one")
+    made = _plain(pruned, example) if pruned.mask.cover is None else _traced(pruned, example)
     return Shrunk(
-        model=small,
-        plan=plan,
-        proof=prove(pruned.model, small, example),
-        params=parameters(small),
-        macs=macs(small, example[:1]),
+        model=made.model,
+        plan=made.plan,
+        proof=made.proof,
+        params=parameters(made.model),
+        macs=macs(made.model, first(example)),
         mask=pruned.mask,
+        form=made.form,
+        kept=made.kept,
+        changing=made.changing,
     )
 
 
-def prove(masked: nn.Module, small: nn.Module, example: Tensor, *, random_inputs: int = 8) -> Proof:
-    """Compare two networks in float64 on the given inputs and on as many random ones of the same shape.
+def _plain(pruned: Pruned, example: Example) -> Removal:
+    if isinstance(example, Tensor):
+        check_runs(pruned.model, example)
+    plan = plan_of(pruned.model, pruned.mask)
+    small = apply_plan(pruned.model, plan)
+    return Removal(model=small, plan=plan, proof=prove(pruned.model, small, example), form="module")
 
-    Raises:
-        CannotPrune: they differ by more than rounding.
-    """
-    check_runs(masked, example)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn((random_inputs, *example.shape[1:]), generator=generator, dtype=torch.float64)
-    inputs = torch.cat([example.double(), noise.to(example.device)])
-    answers = []
-    for model in (masked, small):
-        double = copy.deepcopy(model).double()
-        with torch.no_grad(), evaluating(double):
-            answers.append(double(inputs))
-    difference = float((answers[0] - answers[1]).abs().max() / answers[0].abs().max().clamp_min(1e-300))
-    if not difference <= TOLERANCE:
-        raise CannotPrune(
-            f"the cut network differs from the masked one by {difference:.2g} (at most {TOLERANCE:g} is rounding); "
-            "nothing was cut: a module on the way does not keep its channels apart"
-        )
-    return Proof(difference=difference, tolerance=TOLERANCE, inputs=len(inputs))
+
+def _traced(pruned: Pruned, example: Example) -> Removal:
+    mask, units = pruned.mask, pruned.layout
+    if units is None:
+        units = layout(pruned.model, trace(pruned.model, example), granularity=mask.granularity, changing=True)
+        shapes = {entry.name: entry.families.shape for entry in units.entries}
+        if any(shapes.get(name) != tuple(kept.shape) for name, kept in mask.kept.items()):
+            raise BadInput("the mask does not fit: its layers, or their units, are not those of this network")
+    return remove(pruned.model, units, {name: ~kept.numpy() for name, kept in mask.kept.items()}, example)

@@ -1,0 +1,263 @@
+"""A smaller network as a graph: the exported graph with the sizes that are left, where the user's code cannot say them.
+
+Parameters keep their names. Batch normalisation and dropout are modules again, so that the network can be trained.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from prudent.errors import CannotPrune
+from prudent.examples import Example, mapped, size
+from prudent.surgery.calls import operation
+from prudent.surgery.plans import Plan, apply_plan
+from prudent.surgery.shadow import Shadow
+from prudent.surgery.slicing import left
+from prudent.surgery.tracing import Trace, export, walk
+
+Sizes = Callable[[fx.Node], tuple[int, ...]]
+
+
+def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]:
+    """The network as a graph whose parameters have the network's names, and its labels.
+
+    Raises:
+        CannotPrune: it cannot be exported.
+    """
+    program = _export(model, example)
+    given = program.module(check_guards=False)
+    assert isinstance(given, fx.GraphModule)  # noqa: S101 (torch.export gives one)
+    given.graph.eliminate_dead_code()
+    module = fx.GraphModule(given, given.graph, class_name=type(model).__name__)  # the given one refuses train() and eval()
+    return module, walk(model, program, graph=module.graph)
+
+
+def _export(model: nn.Module, example: Example) -> torch.export.ExportedProgram:
+    """With a batch of any size where that can be: a batch of one would be taken for a constant."""
+    if size(example) == 1:
+        try:
+            return export(model, mapped(lambda t: torch.cat([t, t]) if t.ndim and len(t) == 1 else t, example), dynamic=True)
+        except CannotPrune:
+            pass  # its first dimension is none of examples
+    return export(model, example, dynamic=True)
+
+
+def emit(model: nn.Module, graph: fx.GraphModule, traced: Trace, gone: np.ndarray, plan: Plan) -> fx.GraphModule:
+    """The graph with what stays.
+
+    Args:
+        model: the original; not changed.
+        graph, traced: from `graph_of`; the graph is changed.
+        gone: bool for each family of `traced`.
+        plan: what stays of the parameters.
+
+    Raises:
+        CannotPrune: a constant in the network's code cannot be rewritten; says which.
+    """
+    sizes = {name: _sizes(shadow, traced, gone) for name, shadow in traced.shadows.items()}
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function":
+            _rewrite(node, sizes, traced, gone)
+    small = apply_plan(model, Plan(slices=plan.slices))
+    _take_state(graph, small)
+    _restore_modules(graph, model, plan)
+    graph.graph.eliminate_dead_code()
+    graph.graph.lint()
+    graph.recompile()
+    return graph.train(model.training)
+
+
+def _sizes(shadow: Any, traced: Trace, gone: np.ndarray) -> Any:  # noqa: ANN401 (nested as outputs are)
+    if isinstance(shadow, Shadow):
+        return left(shadow, traced, gone)
+    return [_sizes(part, traced, gone) for part in shadow] if isinstance(shadow, (list, tuple)) else None
+
+
+def _rewrite(node: fx.Node, sizes: Mapping[str, Any], traced: Trace, gone: np.ndarray) -> None:
+    """New constants for one operation."""
+    name = operation(node)
+    new = sizes.get(node.name)
+    shadow = traced.shadows.get(node.name)
+    if name in ("view", "reshape", "_unsafe_view", "expand", "zeros", "ones", "full", "unflatten", "_reshape_alias"):
+        assert isinstance(shadow, Shadow)  # noqa: S101 (these have one result)
+        if new != shadow.shape:
+            _rewrite_shape(node, name, shadow.shape, new)
+    elif name in ("new_zeros", "new_ones", "new_full"):
+        _rewrite_shape(node, name, traced.shadows[node.name].shape, new)
+    elif name in ("slice", "narrow", "select", "split_with_sizes", "split", "constant_pad_nd", "pad"):
+        _rewrite_range(node, name, sizes, traced, gone)
+    elif name.startswith("conv") or name == "_convolution":
+        _rewrite_groups(node, sizes, traced)
+    elif name in ("layer_norm", "rms_norm"):
+        count = len(node.args[1])  # type: ignore[arg-type]
+        node.update_arg(1, list(new[-count:]))
+    elif name == "scaled_dot_product_attention" and "scale" not in node.kwargs:
+        query = traced.shadows[node.args[0].name]  # type: ignore[union-attr]
+        node.kwargs = {**node.kwargs, "scale": 1 / math.sqrt(query.shape[-1])}
+
+
+def _rewrite_shape(node: fx.Node, name: str, old: tuple[int, ...], new: tuple[int, ...]) -> None:
+    at = {"zeros": 0, "ones": 0, "full": 0, "unflatten": 2}.get(name, 1)
+    given = list(node.args[at])  # type: ignore[arg-type]
+    start = int(node.args[1]) % (len(old) - len(given) + 1) if name == "unflatten" else 0  # type: ignore[arg-type]
+    for i, value in enumerate(given):
+        before, after = old[start + i], new[start + i]
+        if before == after or (isinstance(value, int) and value < 0):
+            continue
+        if isinstance(value, int):
+            given[i] = after
+        elif -1 not in given and name not in ("zeros", "ones", "full", "expand"):
+            given[i] = -1
+        else:
+            raise CannotPrune(f"a size that is computed from others cannot be rewritten: {node.format_node()}")
+    node.update_arg(at, given)
+
+
+def _rewrite_range(node: fx.Node, name: str, sizes: Mapping[str, Any], traced: Trace, gone: np.ndarray) -> None:
+    source = node.args[0]
+    shadow = traced.shadows[source.name]  # type: ignore[union-attr]
+    if sizes[source.name] == shadow.shape and name not in ("pad", "constant_pad_nd"):  # type: ignore[union-attr]
+        return
+    if name in ("pad", "constant_pad_nd"):
+        _rewrite_pad(node, sizes, traced, gone)
+        return
+    arguments = {a.name: i for i, a in enumerate(node.target._schema.arguments)}  # type: ignore[union-attr]
+
+    def given(key: str, default: Any) -> Any:  # noqa: ANN401
+        i = arguments[key]
+        return node.args[i] if i < len(node.args) else node.kwargs.get(key, default)
+
+    dim = given("dim", 0) % len(shadow.shape)
+    before = _kept_before(shadow, dim, traced, gone)
+    if len(before) <= 1:
+        return
+    if name == "select":
+        node.update_arg(arguments["index"], int(before[given("index", 0) % shadow.shape[dim]]))
+    elif name == "slice":
+        n = shadow.shape[dim]
+        start, end = (slice(given("start", None), given("end", None)).indices(n)[i] for i in (0, 1))
+        _set(node, arguments["start"], int(before[start]), fill=(0, None, None))
+        _set(node, arguments["end"], int(before[end]), fill=(0, None, None))
+    elif name == "narrow":
+        start, length = given("start", 0), given("length", 0)
+        node.update_arg(arguments["start"], int(before[start]))
+        node.update_arg(arguments["length"], int(before[start + length] - before[start]))
+    elif name == "split_with_sizes" or isinstance(node.args[1], (list, tuple)):
+        ends = np.cumsum(node.args[1])
+        node.update_arg(1, [int(before[e] - before[s]) for s, e in zip([0, *ends[:-1]], ends, strict=True)])
+    else:
+        node.update_arg(1, int(before[int(node.args[1])]))  # type: ignore[arg-type]
+
+
+def _set(node: fx.Node, at: int, value: int, *, fill: tuple[Any, ...]) -> None:
+    args = list(node.args)
+    while len(args) <= at:
+        args.append(fill[len(args) - 1])
+    args[at] = value
+    node.args = tuple(args)
+
+
+def _kept_before(shadow: Shadow, dim: int, traced: Trace, gone: np.ndarray) -> np.ndarray:
+    """How many indices of a dimension stay before each, and in all; a single number if nothing is removed there."""
+    for field in shadow.fields:
+        keep = ~gone[traced.families.of[field.labels]]
+        if field.labels.shape[dim] > 1 and not keep.all():
+            there = keep.any(axis=tuple(d for d in range(keep.ndim) if d != dim))
+            return np.concatenate([[0], np.cumsum(there)])
+    return np.zeros(1, dtype=int)
+
+
+def _rewrite_pad(node: fx.Node, sizes: Mapping[str, Any], traced: Trace, gone: np.ndarray) -> None:
+    made = traced.shadows[node.name]
+    amounts = list(node.args[1])  # type: ignore[arg-type]
+    ndim = len(made.shape)
+    for i in range(len(amounts) // 2):
+        dim = ndim - 1 - i
+        before = _kept_before(made, dim, traced, gone)
+        if len(before) > 1:
+            n = made.shape[dim]
+            amounts[2 * i], amounts[2 * i + 1] = (
+                int(before[amounts[2 * i]]), int(before[n] - before[n - amounts[2 * i + 1]])
+            )  # fmt: skip
+    node.update_arg(1, amounts)
+
+
+def _rewrite_groups(node: fx.Node, sizes: Mapping[str, Any], traced: Trace) -> None:
+    schema = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
+    at = schema.index("groups")
+    groups = node.args[at] if at < len(node.args) else 1
+    weight = node.args[schema.index("weight")]
+    before = traced.shadows[weight.name].shape  # type: ignore[union-attr]
+    if isinstance(groups, int) and groups > 1 and before[1] == 1:
+        node.update_arg(at, sizes[weight.name][0] // (before[0] // groups))  # type: ignore[union-attr]
+
+
+def _take_state(graph: fx.GraphModule, small: nn.Module) -> None:
+    """The graph's parameters and buffers are those of the smaller network, tied ones too."""
+    parameters = dict(small.named_parameters(remove_duplicate=False))
+    buffers = dict(small.named_buffers(remove_duplicate=False))
+    for path, module in graph.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        for key in list(module._parameters):
+            if f"{prefix}{key}" in parameters:
+                module._parameters[key] = parameters[f"{prefix}{key}"]
+        for key in list(module._buffers):
+            if f"{prefix}{key}" in buffers:
+                module._buffers[key] = buffers[f"{prefix}{key}"]
+
+
+def _restore_modules(graph: fx.GraphModule, model: nn.Module, plan: Plan) -> None:
+    """Batch normalisation and dropout behave differently in training, so the graph calls modules for them."""
+    small = apply_plan(model, Plan(slices=plan.slices, attributes=_of_norms(model, plan)))
+    done: set[str] = set()
+    for n, node in enumerate(list(graph.graph.nodes)):
+        if node.op != "call_function":
+            continue
+        name = operation(node)
+        if name == "batch_norm":
+            weight = next((a for a in node.args[1:5] if isinstance(a, fx.Node) and a.op == "get_attr"), None)
+            path = str(weight.target).rpartition(".")[0] if weight is not None else ""
+            known = dict(small.named_modules())
+            if isinstance(known.get(path), nn.modules.batchnorm._BatchNorm):
+                if path not in done:
+                    _replace(graph, path, known[path])
+                    done.add(path)
+                _call(graph, node, path)
+        elif name in ("dropout", "feature_dropout"):
+            kind = nn.Dropout if name == "dropout" else nn.Dropout1d
+            path = f"dropout_of_graph_{n}"
+            graph.add_module(path, kind(float(node.args[1])))
+            _call(graph, node, path)
+
+
+def _of_norms(model: nn.Module, plan: Plan) -> dict[str, Mapping[str, Any]]:
+    modules = dict(model.named_modules())
+    return {
+        path: values
+        for path, values in plan.attributes.items()
+        if isinstance(modules[path], nn.modules.batchnorm._BatchNorm)
+    }
+
+
+def _replace(graph: fx.GraphModule, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    own = graph.get_submodule(path)
+    for key, parameter in own._parameters.items():
+        module._parameters[key] = parameter
+    for key, buffer in own._buffers.items():
+        module._buffers[key] = buffer
+    setattr(graph.get_submodule(parent), name, module)
+
+
+def _call(graph: fx.GraphModule, node: fx.Node, path: str) -> None:
+    with graph.graph.inserting_after(node):
+        new = graph.graph.call_module(path, (node.args[0],))
+    new.meta = dict(node.meta)
+    node.replace_all_uses_with(new)
+    graph.graph.erase_node(node)
+
+

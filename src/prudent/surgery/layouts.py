@@ -1,0 +1,201 @@
+"""The units of a traced network: what can be removed as one piece, under which name, and what it covers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from prudent.errors import CannotPrune
+from prudent.surgery.families import Families
+from prudent.surgery.ledger import Labels
+from prudent.surgery.tracing import Trace
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """Units that are ranked together, because they are at home in the same layer.
+
+    Args:
+        name: of the parameter under which masks file them: the first one that makes them.
+        families: of each unit: (units,), or (rows, units) if equally many must remain in each row.
+    """
+
+    name: str
+    families: Labels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """All units of one granularity.
+
+    Args:
+        entries: units by layer.
+        cover: parameter or buffer -> arrays of unit numbers (from 1, in the order of the entries; 0: always there) that broadcast
+            to its shape. An element is removed when a unit at its place is, in any of the arrays.
+        trace: what they were found in.
+    """
+
+    entries: tuple[Entry, ...]
+    cover: Mapping[str, tuple[np.ndarray, ...]]
+    trace: Trace
+
+    def cover_of(self, kept: Mapping[str, object]) -> dict[str, tuple[np.ndarray, ...]]:
+        """The cover with the unit numbers of a mask that files only some of the entries, in its order."""
+        number = np.zeros(1 + sum(entry.families.size for entry in self.entries), dtype=np.int32)
+        starts = dict(zip(self.names, np.cumsum([1, *[e.families.size for e in self.entries]]), strict=False))
+        sizes = {entry.name: entry.families.size for entry in self.entries}
+        next_ = 1
+        for name in kept:
+            number[starts[name] : starts[name] + sizes[name]] = np.arange(next_, next_ + sizes[name])
+            next_ += sizes[name]
+        return {
+            name: found
+            for name, arrays in self.cover.items()
+            if (found := tuple(new for units in arrays if (new := number[units]).any()))
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the entries."""
+        return tuple(entry.name for entry in self.entries)
+
+    def families_of(self, removed: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Bool for each family: removed when these units (entry -> bool for each) are."""
+        families = self.trace.families
+        chosen = np.zeros(int(families.of.max(initial=0)) + 1, dtype=bool)
+        for entry in self.entries:
+            if entry.name in removed:
+                chosen[entry.families[removed[entry.name]]] = True
+        return families.removed(chosen)
+
+
+def layout(model: nn.Module, traced: Trace, *, granularity: str, changing: bool = False) -> Layout:
+    """The units of a traced network.
+
+    Args:
+        model: the traced network.
+        traced: what `trace` found.
+        granularity: "channel" or "head".
+        changing: offer units whose removal changes the statistics of a normalisation over channels, too.
+
+    Raises:
+        CannotPrune: there is no such unit; says why not.
+    """
+    families = traced.families
+    offered = _offered(families, traced, granularity, changing=changing)
+    homes = _homes(traced)
+    if granularity == "head":
+        homes = _homes_of_heads(traced, offered, homes)
+    entries = tuple(_entries(families, offered, homes))
+    if not entries:
+        what = "attention heads" if granularity == "head" else "channels"
+        reason = next(iter(families.frozen.values()), "it has no layers that could lose any")
+        more = "; some could with changing=True" if not changing and families.changing else ""
+        raise CannotPrune(f"no {what} of this network can be removed: {reason}{more}")
+    number = np.zeros(int(families.of.max(initial=0)) + 1, dtype=np.int32)
+    units = np.concatenate([entry.families.reshape(-1) for entry in entries])
+    number[units] = np.arange(1, len(units) + 1)
+    if granularity == "head":
+        for unit, row in enumerate(units, start=1):
+            number[list(families.rows[int(row)])] = unit
+    cover = {
+        name: tuple(arrays)
+        for name, fields in traced.parameters.items()
+        if (arrays := [a for f in fields if (a := number[families.of[f.labels]]).any()])
+    }
+    return Layout(entries=entries, cover=cover, trace=traced)
+
+
+def _offered(families: Families, traced: Trace, granularity: str, *, changing: bool) -> set[int]:
+    stays = set(families.frozen) | (set() if changing else set(families.changing)) | {0}
+    if granularity == "head":
+        return {row for row in families.heads if row in families.rows} - stays
+    labels = [np.unique(families.of[f.labels]) for fields in traced.parameters.values() for f in fields]
+    found = {int(family) for part in labels for family in part}
+    return found - stays - set(families.rows)
+
+
+def _homes(traced: Trace) -> dict[int, list[str]]:
+    """Family -> the parameters that make it, in the order in which the network uses them; then those that read it."""
+    of = traced.families.of
+    makers: dict[int, list[str]] = {}
+    readers: dict[int, list[str]] = {}
+    for name, fields in traced.parameters.items():
+        for field in fields:
+            made = len(field.live) == 1 and (name, field.live[0]) in traced.makers and field.labels.ndim > 1
+            for family in np.unique(of[field.labels]):
+                (makers if made else readers).setdefault(int(family), []).append(name)
+    return {family: makers.get(family, []) + readers.get(family, []) for family in {*makers, *readers}}
+
+
+def _homes_of_heads(traced: Trace, heads: set[int], homes: Mapping[int, list[str]]) -> dict[int, list[str]]:
+    """Row -> the parameters that know its members; the last one, which reads the heads, comes first."""
+    order = {name: i for i, name in enumerate(traced.parameters)}
+    found = {}
+    for row in heads:
+        names = {name for member in traced.families.rows[row] for name in homes.get(member, [])}
+        found[row] = sorted(names, key=lambda name: -order[name])
+    return found
+
+
+def _entries(families: Families, offered: set[int], homes: Mapping[int, list[str]]) -> Iterator[Entry]:
+    """Units at home in the same layers, and those that must stay equally many, as rows of one entry."""
+    used: set[str] = set()
+    placed = {0}
+    for sets in _connected([groups for groups in families.balanced if offered & set().union(*groups)]):
+        placed |= set().union(*[group for groups in sets for group in groups])
+        rows = _refined(sets, offered)
+        if rows is not None:
+            yield Entry(name=_free(homes[int(rows[0, 0])][0], used), families=rows)
+    left: dict[tuple[str, ...], list[int]] = {}
+    for family in sorted(offered - placed):
+        left.setdefault(tuple(homes.get(family, ())), []).append(family)
+    for names, members in left.items():
+        if names:
+            yield Entry(name=_free(names[0], used), families=np.array(members))
+
+
+def _free(name: str, used: set[str]) -> str:
+    """A name that no entry has yet: a layer may make units of several kinds."""
+    free, n = name, 1
+    while free in used:
+        n += 1
+        free = f"{name}#{n}"
+    used.add(free)
+    return free
+
+
+def _connected(tied: Sequence[tuple[frozenset[int], ...]]) -> list[list[tuple[frozenset[int], ...]]]:
+    parts: list[tuple[set[int], list[tuple[frozenset[int], ...]]]] = []
+    for groups in tied:
+        members = {family for group in groups for family in group}
+        together = [part for part in parts if part[0] & members]
+        for part in together:
+            members |= part[0]
+            parts.remove(part)
+        parts.append((members, [s for part in together for s in part[1]] + [groups]))
+    return [part[1] for part in parts]
+
+
+def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> np.ndarray | None:
+    """The common refinement of several divisions into groups, if all its parts are equally large and removable."""
+    signature: dict[int, list[tuple[int, int]]] = {}
+    for s, groups in enumerate(sets):
+        for g, group in enumerate(groups):
+            for family in group:
+                signature.setdefault(family, []).append((s, g))
+    if any(len({s for s, _ in places}) < len(places) for places in signature.values()):
+        return None
+    parts: dict[tuple[tuple[int, int], ...], list[int]] = {}
+    for family in sorted(signature):
+        parts.setdefault(tuple(signature[family]), []).append(family)
+    rows = list(parts.values())
+    if len({len(row) for row in rows}) > 1 or not all(family in offered for row in rows for family in row):
+        return None
+    # each group must be made of equally many rows, or equal rows would not make equal groups
+    for s, groups in enumerate(sets):
+        counts = {sum((s, g) in key for key in parts) for g in range(len(groups))}
+        if len(counts) > 1:
+            return None
+    return np.array(rows)

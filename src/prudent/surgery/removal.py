@@ -1,0 +1,135 @@
+"""Families out of a network: the user's own class where it can say the new sizes, else a graph; and the proof."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from prudent.errors import CannotPrune
+from prudent.examples import Example
+from prudent.surgery.emission import emit, graph_of
+from prudent.surgery.layouts import Layout
+from prudent.surgery.plans import Plan, apply_plan
+from prudent.surgery.proving import Proof, prove
+from prudent.surgery.slicing import attention_attributes, plan_without
+from prudent.surgery.statistics import OfTheRest
+from prudent.surgery.tracing import Trace
+
+Form = Literal["module", "graph"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Removal:
+    """What came out of it.
+
+    Args:
+        model: the smaller network.
+        plan: which elements of the original it keeps.
+        proof: that it computes what the masked network computes.
+        form: "module", the user's class with smaller layers; "graph", the traced graph, where the user's code says
+            sizes that cannot be changed.
+        kept: layer -> why its units were kept after all, though the mask empties them.
+        changing: normalisations over channels that now have the statistics of what is left. The proof then compares
+            with the masked network with these statistics, and not with the masked network itself.
+    """
+
+    model: nn.Module
+    plan: Plan
+    proof: Proof
+    form: Form
+    kept: Mapping[str, str] = field(default_factory=dict)
+    changing: tuple[str, ...] = ()
+
+
+def silenced(model: nn.Module, traced: Trace, gone: np.ndarray) -> nn.Module:
+    """A copy of the network with everything that belongs to these families set to zero, in all parameters."""
+    quiet = copy.deepcopy(model)
+    own = dict(quiet.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name, fields in traced.parameters.items():
+            for one in fields if name in own else ():
+                dead = torch.from_numpy(gone[traced.families.of[one.labels]])
+                if dead.any():
+                    own[name].masked_fill_(dead.to(own[name].device), 0.0)
+    return quiet
+
+
+def remove(masked: nn.Module, units: Layout, removed: Mapping[str, np.ndarray], example: Example) -> Removal:
+    """Cut units out of a masked network, prove that nothing changed, and keep those for which it cannot be proved.
+
+    Args:
+        masked: the network with the units' elements zero. Not changed.
+        units: what its units are.
+        removed: entry -> bool for each unit.
+        example: inputs for the proof.
+
+    Raises:
+        CannotPrune: not one layer's units can be removed.
+    """
+    gone = units.families_of(removed)
+    try:
+        return _removed(masked, units.trace, gone, example)
+    except CannotPrune as error:
+        wanted = {name: which for name, which in removed.items() if which.any()}
+        if len(wanted) == 1:
+            raise
+        first = error
+    fine: dict[str, np.ndarray] = {}
+    kept: dict[str, str] = {}
+    for name, which in wanted.items():
+        try:
+            _removed(masked, units.trace, units.families_of({name: which}), example)
+            fine[name] = which
+        except CannotPrune as error:
+            kept[name] = str(error)
+    if not fine:
+        raise first
+    made = _removed(masked, units.trace, units.families_of(fine), example)
+    return replace(made, kept=kept)
+
+
+def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Example) -> Removal:
+    plan = plan_without(masked, traced, gone)
+    named = attention_attributes(masked, plan, traced, gone)
+    plan = Plan(slices=plan.slices, attributes={**plan.attributes, **named})
+    changing = tuple(sorted({reason for family, reason in traced.families.changing.items() if gone[family]}))
+    reference = _of_the_rest(masked, traced, gone, example) if changing else masked
+    try:
+        small = apply_plan(masked, plan)
+        proof = prove(reference, small, example)
+        return Removal(model=small, plan=plan, proof=proof, form="module", changing=changing)
+    except CannotPrune:
+        pass
+    graph, again = graph_of(masked, example)
+    emitted = emit(masked, graph, again, _same(traced, again, gone), plan)
+    plan = Plan(slices=plan.slices)
+    proof = prove(reference, emitted, example)
+    return Removal(model=emitted, plan=plan, proof=proof, form="graph", changing=changing)
+
+
+def _of_the_rest(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Example) -> nn.Module:
+    graph, again = graph_of(masked, example)
+    return OfTheRest(graph, again, _same(traced, again, gone))
+
+
+def _same(traced: Trace, again: Trace, gone: np.ndarray) -> np.ndarray:
+    """The families of another trace of the same network that hold the same elements of its parameters."""
+    found = np.zeros(int(again.families.of.max(initial=0)) + 1, dtype=bool)
+    for name, fields in traced.parameters.items():
+        for mine, other in zip(fields, again.parameters.get(name, ()), strict=False):
+            dead = gone[traced.families.of[mine.labels]]
+            found[np.unique(again.families.of[other.labels[dead]])] = True
+    return again.families.removed(_with_rows(again, found))
+
+
+def _with_rows(again: Trace, found: np.ndarray) -> np.ndarray:
+    """Rows all of whose members are gone are gone."""
+    rows = again.families.rows
+    for row, members in rows.items():
+        if members and all(found[member] for member in members):
+            found[row] = True
+    return found

@@ -1,0 +1,156 @@
+"""Operations that take tensors apart and put them together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prudent.surgery.calls import Call
+from prudent.surgery.joining import join
+from prudent.surgery.shadow import Field, Shadow, freeze
+
+
+def select(call: Call) -> Shadow:
+    """One index of a dimension."""
+    return _selected(call, call.dim(), int(call.given["index"]), call.shape)
+
+
+def unbind(call: Call) -> tuple[Shadow, ...]:
+    """Every index of a dimension."""
+    return tuple(_selected(call, call.dim(), i, shape) for i, shape in enumerate(call.shapes))
+
+
+def _selected(call: Call, dim: int, index: int, shape: Sequence[int]) -> Shadow:
+    fields = []
+    for field in call.x.fields:
+        wide = field.labels.shape[dim] > 1
+        labels = np.take(field.labels, index if wide else 0, axis=dim)
+        if wide and max(labels.shape, default=1) == 1:
+            call.ledger.freeze(labels, "it is read by its number")
+            continue
+        inner = None if field.inner in (None, dim) else field.inner - (field.inner > dim)
+        fields.append(Field(labels, inner, field.rows))
+    return Shadow(tuple(shape), tuple(fields), call.x.zero)
+
+
+def slice_(call: Call) -> Shadow:
+    """A range of a dimension."""
+    dim = call.dim()
+    start, end = (call.given.get(name) for name in ("start", "end"))
+    step = int(call.given.get("step") or 1)
+    if step != 1:
+        freeze(call.ledger, call.x, "every so many are taken along this dimension", [dim])
+    return _ranged(call, dim, slice(start, end, step), call.shape)
+
+
+def narrow(call: Call) -> Shadow:
+    """A range of a dimension, by its length."""
+    start, length = int(call.given["start"]), int(call.given["length"])
+    return _ranged(call, call.dim(), slice(start, start + length), call.shape)
+
+
+def _ranged(call: Call, dim: int, which: slice, shape: Sequence[int]) -> Shadow:
+    fields = []
+    for field in call.x.fields:
+        labels = field.labels
+        if labels.shape[dim] > 1:
+            labels = labels[(slice(None),) * dim + (which,)]
+            if labels.shape[dim] == 1:
+                call.ledger.freeze(labels, "it is read by its number")
+        if max(labels.shape) > 1:
+            fields.append(Field(labels, field.inner, field.rows))
+    return Shadow(tuple(shape), tuple(fields), call.x.zero)
+
+
+def split(call: Call) -> tuple[Shadow, ...]:
+    """Consecutive pieces; where they are equally long by rule, they must stay so."""
+    dim = call.dim() if "dim" in call.given else 0
+    ends = np.cumsum([shape[dim] for shape in call.shapes])
+    parts = tuple(
+        _ranged(call, dim, slice(int(end) - shape[dim], int(end)), shape)
+        for end, shape in zip(ends, call.shapes, strict=True)
+    )
+    if call.name in ("chunk", "split", "tensor_split") and not isinstance(call.given.get("split_size"), (list, tuple)):
+        if len({shape[dim] for shape in call.shapes}) > 1:
+            freeze(call.ledger, call.x, "it is cut into unequal pieces", [dim])
+        else:
+            vectors = [part.along(dim) for part in parts]
+            if any(vector.any() for vector in vectors):
+                call.ledger.balance(vectors)
+    return parts
+
+
+def cat(call: Call) -> Shadow:
+    """Pieces one after the other; other dimensions run together."""
+    parts = [part for part in call.tensors if part.shape != (0,)]
+    dim = int(call.given.get("dim", 0)) % len(call.shape)
+    subs = tuple(range(len(call.shape)))
+    fields = [
+        Field(np.concatenate([_labels(part, sets, dim) for part in parts], axis=dim))
+        for sets in {field.live for part in parts for field in part.fields if dim in field.live}
+        if _agree(call, parts, sets, dim)
+    ]
+    rest = [
+        Shadow(part.shape, tuple(f for f in part.fields if dim not in f.live), part.zero) for part in parts
+    ]  # fmt: skip
+    hidden = [(part, tuple(-s - 1 if s == dim else s for s in subs)) for part in rest]
+    kept = join(call.ledger, hidden, tuple(s for s in subs if s != dim), [n for s, n in enumerate(call.shape) if s != dim])
+    fields += [
+        Field(np.expand_dims(f.labels, dim), None if f.inner is None else f.inner + (f.inner >= dim), f.rows) for f in kept
+    ]
+    return Shadow(call.shape, tuple(fields), all(part.zero for part in parts))
+
+
+def _agree(call: Call, parts: Sequence[Shadow], live: tuple[int, ...], dim: int) -> bool:
+    """Fields that are live in more dimensions than the one of the pieces can be joined only if every piece has them."""
+    if live == (dim,):
+        return True
+    if all(any(field.live == live for field in part.fields) for part in parts):
+        return True
+    for part in parts:
+        freeze(call.ledger, part, "it is joined with values of another layout", live)
+    return False
+
+
+def _labels(part: Shadow, live: tuple[int, ...], dim: int) -> Any:  # noqa: ANN401 (labels)
+    for field in part.fields:
+        if field.live == live:
+            return field.labels
+    shape = [part.shape[d] if d in live else 1 for d in range(len(part.shape))]
+    if part.shape[dim] == 1 and len(live) == 1:
+        shape[dim] = 1
+    return np.zeros(shape, dtype=np.int32)
+
+
+def stack(call: Call) -> Shadow:
+    """Pieces beside each other in a new dimension."""
+    parts = call.tensors
+    dim = int(call.given.get("dim", 0)) % len(call.shape)
+    subs = tuple(range(len(parts[0].shape)))
+    fields = join(call.ledger, [(part, subs) for part in parts], subs, parts[0].shape)
+    made = tuple(
+        Field(np.expand_dims(f.labels, dim), None if f.inner is None else f.inner + (f.inner >= dim), f.rows) for f in fields
+    )
+    return Shadow(call.shape, made, all(part.zero for part in parts))
+
+
+def glu(call: Call) -> Shadow:
+    """First half times sigmoid of the second."""
+    x, dim = call.x, call.dim() if "dim" in call.given else len(call.x.shape) - 1
+    half = x.shape[dim] // 2
+    parts = [_ranged(call, dim, part, call.shape) for part in (slice(0, half), slice(half, None))]
+    subs = tuple(range(len(x.shape)))
+    return Shadow(call.shape, join(call.ledger, [(part, subs) for part in parts], subs, call.shape), x.zero)
+
+
+RULES: Mapping[str, Any] = {
+    "select": select,
+    "unbind": unbind,
+    "slice": slice_,
+    "narrow": narrow,
+    **dict.fromkeys(("split", "chunk", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"), split),
+    **dict.fromkeys(("cat", "concat", "concatenate"), cat),
+    "stack": stack,
+    "glu": glu,
+}
+"""Operation -> rule."""

@@ -1,0 +1,300 @@
+"""A network with example inputs -> its graph (torch.export), walked once to see what its labels do."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from prudent.errors import CannotPrune
+from prudent.examples import Example, arguments
+from prudent.network import evaluating, prunable
+from prudent.surgery.calls import Call, operation, tensors_in
+from prudent.surgery.families import Families, resolve
+from prudent.surgery.ledger import Ledger
+from prudent.surgery.rules import RULES, Rule
+from prudent.surgery.rules.elementwise import pointwise
+from prudent.surgery.shadow import Field, Shadow, freeze, labelled
+
+
+IGNORED = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """A network's graph, and what its labels do.
+
+    Args:
+        program: the exported graph.
+        shadows: name of a node -> its shadow, or those of its outputs.
+        parameters: name in the state -> fields of labels. A tied parameter is listed once.
+        makers: (parameter, dimension) that make the units of a layer.
+        families: what goes together, what must stay and why.
+    """
+
+    program: torch.export.ExportedProgram
+    shadows: Mapping[str, Any]
+    parameters: Mapping[str, tuple[Field, ...]]
+    makers: frozenset[tuple[str, int]]
+    families: Families
+
+
+def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torch.export.ExportedProgram:
+    """The network's graph in evaluation mode. Modes, gradients and the random state are left as they were.
+
+    Args:
+        model: not changed.
+        example: inputs; their values do not matter.
+        dynamic: let the first dimension of every input vary, where the network allows it.
+
+    Raises:
+        CannotPrune: it cannot be exported; says why.
+    """
+    args, kwargs = arguments(example)
+    first = {0: torch.export.Dim.AUTO}
+    shapes: Any = None
+    if dynamic:
+        shapes = torch.utils._pytree.tree_map(lambda t: first if isinstance(t, Tensor) and t.ndim else None, (args, kwargs))
+        shapes = (*shapes[0], *shapes[1].values())
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), evaluating(model), _quiet():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        raise CannotPrune(
+            f"the network's graph cannot be traced, so nothing can be cut out of it: {_why(error)}; prune single "
+            'weights instead (granularity="weight")'
+        ) from error
+    program.graph.eliminate_dead_code()
+    return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter logs about sizes that it takes for constants: that is told in errors where it matters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def trace(model: nn.Module, example: Example) -> Trace:
+    """Walk the network's graph, and find out which indices of which parameters belong together.
+
+    Args:
+        model: any module that torch.export can read. Not changed.
+        example: inputs; a few examples (batch, ...) are best, since a dimension of size 1 cannot be told from none.
+
+    Raises:
+        CannotPrune: the graph cannot be exported (data decide what is computed, for example), or the network must be
+            unwrapped first.
+    """
+    _check_wrapping(model)
+    prunable(model)  # refuses weights that are computed, by masks or parametrisations, and says what to do first
+    return walk(model, export(model, example))
+
+
+def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.Graph | None = None) -> Trace:
+    """The labels of an exported network.
+
+    Args:
+        model: the network.
+        program: its export.
+        graph: a graph of the same program whose parameters are attributes; by default the program's own.
+    """
+    ledger = Ledger()
+    shadows: dict[str, Any] = {}
+    known = _Parameters(ledger, model)
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    for node in (graph or program.graph).nodes:
+        ledger.place = lambda node=node: _place(node)  # type: ignore[misc]
+        if node.op == "placeholder":
+            shape = _shapes(node.meta.get("val"))
+            shadows[node.name] = known.get(names[node.name]) if node.name in names else Shadow(shape[0] if shape else ())
+        elif node.op == "get_attr":
+            constant = node.target not in known.state
+            shadows[node.name] = Shadow(_shapes(node.meta["val"])[0]) if constant else known.get(str(node.target))
+        elif node.op == "output":
+            # buffers that the forward pass updates are outputs of the graph as well
+            wanted = None if graph is not None else set(signature.user_outputs)
+            for out in node.all_input_nodes:
+                if wanted is None or out.name in wanted:
+                    for shadow in tensors_in([shadows[out.name]]):
+                        freeze(ledger, shadow, "it is the network's output")
+        elif node.op == "call_function":
+            shadows[node.name] = _called(ledger, node, shadows)
+    own = {name: _fields(ledger, name, shadow) for name, shadow in known.found.items()}
+    return Trace(program=program, shadows=shadows, parameters=own, makers=frozenset(ledger.makers), families=resolve(ledger))
+
+
+class _Parameters:
+    """Shadows of parameters and buffers, one for all names of a tied one."""
+
+    def __init__(self, ledger: Ledger, model: nn.Module) -> None:
+        self.ledger = ledger
+        self.state = dict(model.state_dict(keep_vars=True))
+        self.state |= {name: buffer for name, buffer in model.named_buffers() if name not in self.state}
+        self.found: dict[str, Shadow] = {}
+        self.places: dict[object, str] = {}
+        self.storages: dict[int, str] = {}
+        # what lies in one storage in two ways cannot be cut in both
+        self.shared = _overlapping(self.state)
+
+    def get(self, name: str) -> Shadow:
+        value = self.state[name]
+        place = (value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name
+        owner = self.places.setdefault(place, name)
+        if owner not in self.found:
+            self.found[owner] = labelled(
+                self.ledger, tuple(value.shape), parameter=owner, zero=isinstance(value, nn.Parameter)
+            )
+            if owner in self.shared:
+                freeze(self.ledger, self.found[owner], "it shares its memory with a parameter of another shape")
+        return self.found[owner]
+
+
+def _overlapping(state: Mapping[str, Tensor]) -> set[str]:
+    views: dict[int, dict[object, list[str]]] = {}
+    for name, value in state.items():
+        if value.numel():
+            place = (value.data_ptr(), tuple(value.shape), value.stride())
+            views.setdefault(value.untyped_storage().data_ptr(), {}).setdefault(place, []).append(name)
+    return {name for places in views.values() if len(places) > 1 for names in places.values() for name in names}
+
+
+def _called(ledger: Ledger, node: fx.Node, shadows: Mapping[str, Any]) -> Any:  # noqa: ANN401 (shadows, or numbers)
+    if operation(node) == "getitem" and not isinstance(node.target, torch._ops.OpOverload):
+        source: Any = shadows[node.args[0].name]  # type: ignore[union-attr]
+        return source[node.args[1]]
+    name = operation(node)
+    value = node.meta.get("val")
+    shapes = _shapes(value)
+    if name in IGNORED or not shapes:
+        return _hint(value) if isinstance(value, torch.SymInt) else value
+    if not isinstance(node.target, torch._ops.OpOverload):
+        for shadow in tensors_in([shadows[n.name] for n in node.all_input_nodes]):
+            freeze(ledger, shadow, f"what {name} does to it is not known")
+        return Shadow(shapes[0]) if isinstance(value, Tensor) else tuple(Shadow(shape) for shape in shapes)
+    given = _given(node, shadows)
+    call = Call(ledger, node, given, shapes)
+    made = _ruled(call)
+    if _in_place(node) and isinstance(made, Shadow):
+        _spread_in_place(call, made, shadows)  # what was written over is what comes out
+    return made
+
+
+def _ruled(call: Call) -> Any:  # noqa: ANN401 (shadows)
+    tags = getattr(call.node.target, "tags", ())
+    rule: Rule | None = RULES.get(call.name) or (pointwise if torch.Tag.pointwise in tags else None)
+    try:
+        if rule is not None and (call.tensors or rule.__name__ == "constant"):
+            made = rule(call)
+            if _fits(made, call.shapes):
+                return made
+    except Exception:  # noqa: BLE001, S110 (a form that the rule does not know: never an exception, never a guess)
+        pass
+    for shadow in call.tensors:
+        freeze(call.ledger, shadow, f"what {call.name} does to it is not known")
+    blank = [Shadow(shape, zero=False) for shape in call.shapes]
+    value = call.node.meta.get("val")
+    return blank[0] if isinstance(value, Tensor) else tuple(blank)
+
+
+def _fits(made: Any, shapes: Sequence[tuple[int, ...]]) -> bool:  # noqa: ANN401 (shadows)
+    parts = [made] if isinstance(made, Shadow) else list(made)
+    return all(
+        len(f.labels.shape) == len(shape) and all(n in (1, m) for n, m in zip(f.labels.shape, shape, strict=True))
+        for part, shape in zip(parts, shapes, strict=True)
+        for f in part.fields
+    )
+
+
+def _in_place(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema is not None and schema.is_mutable)
+
+
+def _spread_in_place(call: Call, made: Shadow, shadows: Any) -> None:  # noqa: ANN401 (mapping)
+    target = call.node.args[0]
+    assert isinstance(target, fx.Node)  # noqa: S101 (torch's in-place operations have the tensor first)
+    shadows[target.name] = made
+    if target.op == "call_function" and torch.Tag.inplace_view not in getattr(target.target, "tags", ()):
+        schema = getattr(target.target, "_schema", None)
+        aliases = schema is not None and any(a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments)
+        if aliases:
+            freeze(call.ledger, made, "a part of another tensor is written to")
+
+
+def _given(node: fx.Node, shadows: Mapping[str, Any]) -> dict[str, Any]:
+    schema = node.target._schema  # type: ignore[union-attr]
+    named = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+    named |= {argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)}
+    order = [a.name for a in schema.arguments]
+    named = {name: named[name] for name in sorted({*named, *node.kwargs}, key=order.index) if name in named} | node.kwargs
+    return {
+        name: fx.node.map_arg(value, lambda n: shadows[n.name])  # type: ignore[arg-type]
+        for name, value in named.items()
+        if value is not None
+    }
+
+
+def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:  # noqa: ANN401 (metadata)
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(tuple(int(_hint(n)) for n in part.shape) for part in parts if isinstance(part, Tensor))
+
+
+def _hint(n: Any) -> int:  # noqa: ANN401 (int or SymInt)
+    if isinstance(n, torch.SymInt):  # a size that depends on data has no hint: any number serves, it has no labels
+        return int(n.node.hint) if n.node.hint is not None else 3
+    return int(n)
+
+
+def _fields(ledger: Ledger, name: str, shadow: Shadow) -> tuple[Field, ...]:
+    """A parameter's fields, with labels that a grouped convolution gave to its elements."""
+    fields = list(shadow.fields)
+    for (parameter, dim), labels in ledger.rewritten.items():
+        if parameter == name:
+            fields = [field for field in fields if field.live != (dim,)] + [Field(np.asarray(labels))]
+    return tuple(fields)
+
+
+def _place(node: fx.Node) -> str:
+    """Operation, module and source line of a node."""
+    stack = node.meta.get("nn_module_stack")
+    module = list(stack.values())[-1][0] if stack else ""
+    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File")]
+    own = [line for line in lines if f"{Path(torch.__file__).parent}" not in line] or lines
+    at = ""
+    if own:
+        file, _, rest = own[-1].removeprefix('File "').partition('", line ')
+        at = f" at {Path(file).name}:{rest.partition(',')[0]}"
+    name = operation(node) if node.op == "call_function" else node.op
+    return f"{name} in {module!r}{at}" if module else f"{name}{at}"
+
+
+def _check_wrapping(model: nn.Module) -> None:
+    for attribute, how in (("_orig_mod", "compiled"), ("module", "wrapped")):
+        inner = getattr(model, attribute, None)
+        wrapper = type(model).__name__ in ("OptimizedModule", "DistributedDataParallel", "DataParallel")
+        if isinstance(inner, nn.Module) and wrapper:  # both have an attribute of the other's name
+            raise CannotPrune(
+                f"the network is {how} ({type(model).__name__}): cut model.{attribute} instead, and "
+                f"{'compile' if how == 'compiled' else 'wrap'} what comes out"
+            )
+
+
+def _why(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    first = next((line.strip() for line in text if line.strip()), type(error).__name__)
+    return f"{type(error).__name__}: {first}"[:300]
