@@ -20,7 +20,7 @@ LEVELS = {
         "controls", "demands", "dropnet", "gradients", "granularities", "latency", "masks", "models",
         "network", "observation", "prediction", "pruning", "readings", "sampling", "schedules", "scopes",
         "scores", "sensitivities", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
-    3: ("archive", "certificates", "data", "files", "keys", "networks", "parsing", "report", "run_folder",
+    3: ("archive", "certificates", "data", "files", "keys", "merging", "networks", "parsing", "report", "run_folder",
         "settings", "sources", "splits", "store"),
     4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference",
         "results", "scheduling", "studies", "summary", "tables"),

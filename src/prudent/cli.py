@@ -86,6 +86,7 @@ def _prudent(
 @app.command()
 def study(
     file: Annotated[str, typer.Argument(help="Study file (TOML), or the name of an embedded study.")] = "digits",
+    full: Annotated[bool, typer.Option("--full", help="Run the full size, which the file says in [full].")] = False,
     out: Annotated[Path, typer.Option(help="Folder for runs.")] = Path("runs"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at the same time; default: one a core.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each process.")] = 1,
@@ -101,7 +102,7 @@ def study(
     from prudent.summary import machine_summary
 
     with showing() as show:
-        folder = run_study(file, out=out, workers=workers, threads=threads, on_progress=show)
+        folder = run_study(file, full=full, out=out, workers=workers, threads=threads, on_progress=show)
     results = read_results(folder)
     summary = machine_summary(folder, results)
     if as_json:

@@ -10,7 +10,7 @@ from prudent.wording import percent
 
 READ = {
     "score", "options", "scored", "granularity", "pattern", "block", "reduction", "layers", "scope", "minimum",
-    "schedule", "schedule_options", "rewind", "rewind_step", "control",
+    "fractions", "schedule", "schedule_options", "rewind", "rewind_step", "control",
 }  # fmt: skip
 """What a cell reads of a method's settings; its name and title it does not."""
 

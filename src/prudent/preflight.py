@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from torch import nn
@@ -107,6 +108,11 @@ def _try_method(method: Method, data: Data, model: nn.Module) -> None:
     example = torch.from_numpy(data.train.inputs[:8])
     function = SCORES.find(method.score)
     check_options(function, dict(method.options), noun=f"score {method.score!r}", given=("model", "batches"))
+    if method.fractions and "sparsity" in signature(function).parameters and "sparsity" not in method.options:
+        raise BadInput(
+            f"method {method.name!r}: score {method.score!r} plans for one sparsity of each layer, and fractions say "
+            "none: give it in options"
+        )
     if method.schedule in SCHEDULES:
         SCHEDULES.call(method.schedule, method.sparsities[-1], **method.schedule_options)
     # scores that read data or train are tried by magnitude: what can be refused at once is the shape of things
@@ -119,7 +125,8 @@ def _try_method(method: Method, data: Data, model: nn.Module) -> None:
         )
     tried = prune(
         model,
-        sparsity=None if method.pattern else method.sparsities[-1],
+        sparsity=None if method.pattern or method.fractions else method.sparsities[-1],
+        fractions=method.fractions,
         score=method.score if cheap else "magnitude",
         options=method.options if cheap else {},
         granularity=method.granularity,
@@ -132,5 +139,16 @@ def _try_method(method: Method, data: Data, model: nn.Module) -> None:
         batches=few if cheap else None,
         example=example,
     )
+    if method.fractions is not None:
+        _check_implied(method, tried.sparsity)
     if method.granularity == "channel":
         shrink(tried, example)
+
+
+def _check_implied(method: Method, implied: float) -> None:
+    """Refuse a sparsity that the fractions do not come to: networks and certificates are filed under it."""
+    if abs(implied - method.sparsities[0]) > 1e-4:
+        raise BadInput(
+            f"method {method.name!r}: its fractions come to {implied:.6g} of all units, so sparsities is "
+            f"[{implied:.6g}]; got {method.sparsities}"
+        )

@@ -14,6 +14,7 @@ from prudent import settings
 from prudent.bounds import BOUNDS
 from prudent.data import DATA
 from prudent.files import write_whole
+from prudent.merging import TABLES as CHANGING
 from prudent.models import MODELS
 from prudent.schedules import SCHEDULES
 from prudent.scores import SCORES
@@ -56,6 +57,7 @@ def reference() -> str:
         parts.append(f"### {title}\n\n| key | values | default | meaning |\n|---|---|---|---|")
         parts += [f"| `{name}` | {values} | {default} | {meaning} |" for name, values, default, meaning in rows(table)]
         parts.append("")
+    parts += [f"### {title}\n\n{meaning}\n" for title, meaning in CHANGING.items()]
     parts += scores()
     for catalogue in (SCHEDULES, BOUNDS, DATA, MODELS):
         parts.append(f"## {catalogue.noun.capitalize()}s\n\n| name | what | source |\n|---|---|---|")

@@ -94,6 +94,12 @@ class Method(_Table):
     layers: list[str] | None = Field(None, min_length=1, description="names of the layers to prune; none for all")
     scope: Scope = Field("global", description="rank all units together, layer by layer, row by row, or by sizes")
     minimum: int = Field(0, ge=0, description="at least so many units stay in every layer, under scope global")
+    fractions: dict[str, Annotated[float, Field(ge=0, lt=1)]] | None = Field(
+        None,
+        min_length=1,
+        description="in place of scope: name of a layer -> the fraction removed there, nothing elsewhere; sparsities "
+        "is then the one that they come to",
+    )
     schedule: Literal["one_shot", "iterative", "gradual", "set", "rigl"] = Field(
         "one_shot",
         description="from the dense network, from the sparsity before, or (the last three) during the retraining",
@@ -237,6 +243,8 @@ def _method_problems(method: Method) -> Iterator[str]:
         yield f"sparsities of {method.name!r} must ascend, since certificates test the densest first; got {s}"
     if ":" not in method.score and method.score not in SCORES:
         yield str(UnknownName.of("score", method.score, SCORES))
+    if method.fractions is not None:
+        yield from (f"method {method.name!r}: {problem}" for problem in _fraction_problems(method))
     if method.control is not None and method.control_of is None:
         yield f"method {method.name!r} is a control, so control_of must name the method that it checks"
     try:
@@ -254,6 +262,19 @@ def _method_problems(method: Method) -> Iterator[str]:
         yield f"method {method.name!r}: before training there is one step only: its schedule is 'one_shot'"
     if method.schedule_options and method.schedule not in DURING:
         yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
+
+
+def _fraction_problems(method: Method) -> Iterator[str]:
+    if len(method.sparsities) > 1:
+        yield f"fractions come to one sparsity, so sparsities has one entry; got {method.sparsities}"
+    if method.scope != "global" or method.minimum > 0:
+        yield "fractions say what each layer loses: leave scope and minimum out"
+    if method.granularity == "n:m":
+        yield "n:m says itself what each layer loses: leave fractions out"
+    if method.schedule in DURING:
+        yield f"fractions are removed at once, not during training as schedule {method.schedule!r} does"
+    if method.control_of is not None:
+        yield f"it copies what each layer loses from {method.control_of!r}: leave fractions out"
 
 
 def _control_problems(control: Method, of: Method) -> Iterator[str]:

@@ -27,6 +27,7 @@ from prudent.tables import csv_table
 def study(
     file: str | Path = "digits",
     *,
+    full: bool = False,
     out: str | Path = "runs",
     workers: int | None = None,
     threads: int = 1,
@@ -40,6 +41,7 @@ def study(
 
     Args:
         file: a study file (TOML), or the name of one that comes with prudent.
+        full: run the full size, which a table [full] in the file says.
         out: folder for runs; made if absent.
         workers: processes at the same time; by default one for each core.
         threads: threads in each. The last digits of results depend on it.
@@ -53,7 +55,7 @@ def study(
         CellFailed: part of the work failed; the rest is done and kept.
     """
     started = time.monotonic()
-    settings = read(locate(file))
+    settings = read(locate(file), full=full)
     if workers is not None and workers < 1:
         raise BadInput(f"at least one worker is needed; got workers={workers}")
     if threads < 1:
@@ -67,12 +69,12 @@ def study(
         finished = Finished(settings, graph, store, run_cells(graph.cells, store, pool, on_progress=on_progress))
         folder = Path(out) / settings.id
         try:
-            return _write(finished, ready, folder, file=file, others=others, started=started)
+            return _write(finished, ready, folder, file=file, full=full, others=others, started=started)
         except DamagedStore:
             # the disk lost something that was finished: find all of it, make it again, and write once more
             store.drop_damaged(finished.records)
             finished = replace(finished, records=run_cells(graph.cells, store, pool, on_progress=on_progress))
-            return _write(finished, ready, folder, file=file, others=others, started=started)
+            return _write(finished, ready, folder, file=file, full=full, others=others, started=started)
     finally:
         pool.stop()
 
@@ -105,7 +107,9 @@ def _claim(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, others: int, started: float) -> Path:
+def _write(
+    finished: Finished, ready: Ready, folder: Path, *, file: str | Path, full: bool, others: int, started: float
+) -> Path:
     """All files of a run; results.json last but the page, so that it names only what is there."""
     from prudent.report import build_report
 
@@ -119,6 +123,7 @@ def _write(finished: Finished, ready: Ready, folder: Path, *, file: str | Path, 
         "prudent_results": SCHEMA,
         "id": settings.id,
         "file": Path(file).name if Path(file).is_absolute() else str(file),
+        "full": full,
         "study": settings.model_dump(mode="json"),
         "data": _about(ready),
         "networks": network_results(finished),

@@ -52,7 +52,8 @@ def _pruned(scored: nn.Module, options: Options, data: Data, *, within: Mask | N
     random = during or options["control"] == "random"
     return prune(
         scored,
-        sparsity=None if options["pattern"] else options["sparsity"],
+        sparsity=None if options["pattern"] or options["fractions"] else options["sparsity"],
+        fractions=options["fractions"],
         score="random" if random else options["score"],
         options={} if random else options["options"],
         granularity=options["granularity"],

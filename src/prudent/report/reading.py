@@ -192,7 +192,7 @@ def _method(index: int, given: dict[str, Any]) -> Method:
         name=given["name"],
         title=MethodSettings.model_construct(**given).display,
         granularity=given["granularity"],
-        scope=given["scope"],
+        scope="fractions" if given.get("fractions") else given["scope"],  # earlier results do not say
         score=given["score"],
         control_of=given["control_of"],
         sparsities=tuple(given["sparsities"]),

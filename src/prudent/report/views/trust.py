@@ -24,6 +24,7 @@ def view(run: Run) -> dict[str, Any]:
         "settings": tables(run.study),
         "id": run.results["id"],
         "file": run.results["file"],
+        "full": run.results.get("full", False),  # results of earlier versions do not say
         "network": run.network(*run.start, run.declared[2])["folder"],
         "certified": run.certificate.selected is not None,
         "glossary": glossary(run),
