@@ -136,7 +136,7 @@ CASES = (
     Case(
         name="rms_norm_mlp", build=rms_norm_mlp, args=ROWS, expect="changing", exact=("3",), changing=("0",),
         why="the mean of squares divides by the number of units; it is exact when weight and eps are rescaled: "
-        "weight x sqrt(new / old), eps x old / new",
+        "weight x sqrt(old / new), eps x old / new",
     ),
     Case(
         name="hand_written_rms", build=hand_written_rms, args=ROWS, expect="changing", exact=("hidden",),
@@ -148,7 +148,8 @@ CASES = (
     ),
     Case(
         name="weight_norm", build=weight_norm, args=IMAGE, expect="exact", exact=("0", "2"),
-        why="outputs: rows of both originals; inputs: the direction v loses a column, so its length changes: the "
+        why="outputs: rows of both originals, silenced by the magnitude g (a direction of zeros is 0 / 0); "
+        "inputs: the direction v loses a column, so its length changes: the "
         "magnitude is corrected to g x |v'| / |v|, or the parametrisation is removed before",
     ),
     Case(
