@@ -109,6 +109,20 @@ CLAIMS: tuple[tuple[str, tuple[Part, ...], tuple[Part, ...]], ...] = (
     ),
     ("channel_shuffle", norm(11, "enter.1"), at(7, "depthwise.0.weight")),
     ("mobilenet_v2", norm(5, "blocks.0.expand.1"), at(5, "blocks.0.depthwise.0.weight")),
+    ("bottleneck", norm(3, "blocks.0.spatial.1"), reads(3, "blocks.0.widen.0")),
+    ("layer_scale", norm(3, "stem", "down"), at(3, "gamma") + reads(3, "up", "head")),
+    ("in_place", norm(2, "stem.1", "body.1"), reads(2, "body.0", "head")),
+    ("squeeze_unsqueeze", norm(2, "conv"), norm(2, "gate") + reads(2, "gate", "head")),
+    ("interpolate", norm(2, "stem", "small"), reads(2, "small", "head")),
+    ("prelu", norm(2, "0"), at(2, "1.weight") + reads(2, "2")),
+    ("batch_norm_of_batch", norm(2, "1"), at(2, "0.weight") + reads(2, "3")),
+    ("instance_norm", norm(2, "1"), at(2, "0.weight") + reads(2, "3")),
+    ("batch_norm_mlp", norm(2, "5"), at(2, "3.weight") + reads(2, "7")),
+    ("matmul_parameter", (("second", np.s_[:, 2]), ("shift", 2)), at(np.s_[:, 2], "last")),
+    ("einsum_convolution", at(2, "first"), at(np.s_[:, 2], "second")),
+    ("embedding_mean", at(np.s_[:, 2], "embed.weight"), reads(2, "hidden")),
+    ("data_dependent_size", norm(2, "stem"), reads(2, "head")),
+    ("mixer", norm(2, "places_up"), reads(2, "places_down")),
     ("gram_matrix", norm(2, "stem.1"), reads([*range(12, 18), *range(2, 36, 6)], "head")),
     ("unfold_matmul", norm(2, "stem.1"), at(np.s_[:, 18:27], "weight")),
     *(
@@ -184,6 +198,7 @@ STILL_HEARD: tuple[tuple[str, tuple[Part, ...], tuple[Part, ...]], ...] = (
         at(np.s_[:, 2], "2.parametrizations.weight.original1"),
     ),
     ("mixer", norm(2, "embed", "down"), reads(2, "up")),
+    ("random_numbers", norm(2, "stem.1"), reads(2, "body")),
     ("gru_cell", cell(14), reads(2, "head")),  # the learned start is left
     ("mobilenet_v2", norm(5, "blocks.0.expand.1"), reads(5, "blocks.0.project.0")),  # the shift behind is left
 )  # fmt: skip
@@ -196,7 +211,8 @@ def double(case: Case) -> tuple[nn.Module, Any]:
 
 
 def run(model: nn.Module, inputs: Any) -> Tensor:
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # for the case that draws random numbers
         return torch.cat([out.flatten() for out in tree_leaves(model(*inputs[0], **inputs[1]))])
 
 

@@ -107,7 +107,7 @@ class Noisy(Middle):
     """Random numbers in evaluation mode too."""
 
     def between(self, x: Tensor) -> Tensor:
-        return F.relu(x) + 0 * torch.randn_like(x)
+        return F.relu(x) + torch.randn_like(x)
 
 
 class ThroughNumpy(Middle):
@@ -183,9 +183,9 @@ CASES = (
         why="a buffer without units, which each run writes: neither tracing nor the proof may leave it changed",
     ),
     _case(
-        "random_numbers", Noisy, expect="exact", exact=BOTH,
-        why="the noise has the size of the channels and is multiplied by 0: runs are compared under one seed, and the "
-        "caller's random state stays",
+        "random_numbers", Noisy, expect="partly", exact=("body",), frozen=("stem.0",),
+        why="a silenced channel is noise, and with fewer channels other numbers are drawn; body's are proved by "
+        "runs under one seed, and the caller's random state stays",
     ),
     _case("through_numpy", ThroughNumpy, expect="refused", frozen=BOTH, exports=False, why="the trace breaks"),
     _case(

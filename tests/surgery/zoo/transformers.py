@@ -122,7 +122,7 @@ CASES = (
         name="mixer", build=lambda: randomised(Mixer), args=normal((2, 7, 5)), expect="partly",
         exact=("places_up", "up"), frozen=("embed", "down", "places_down"),
         why="places_up and up are free; places_down makes places, which the input fixes; embed and down are one "
-        "stream, but the layers over places write their biases into each of its features, differently for each place: a "
+        "stream, but the layers over places write their biases into each of its features, not alike at each place: a "
         "silenced one is not zero, and no bias of `up` can stand in (exact only where the mask is applied to the sum)",
     ),
 )  # fmt: skip
