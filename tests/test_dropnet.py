@@ -14,7 +14,8 @@ from prudent.errors import BadInput, CannotPrune, SplitMisuse, UnknownName
 from prudent.masks import Mask
 from prudent.network import fingerprint, macs, macs_by_layer, parameters
 from prudent.prediction import predict
-from prudent.surgery.cutting import cut, plan_of
+from prudent.surgery.cutting import plan_of
+from prudent.surgery.plans import apply_plan
 from prudent.training import best_epoch, train
 from tests.conftest import assert_untouched, batches, chain, images, normalised, snapshot
 
@@ -162,7 +163,7 @@ def test_sizes_are_those_of_the_cut_network(make):
         kept = {n: torch.rand(len(k), generator=generator) >= share for n, k in everything.kept.items()}
         kept = {n: k if k.any() else torch.ones_like(k) for n, k in kept.items()}
         mask = Mask(kept=kept, granularity="channel")
-        small = cut(model, plan_of(mask))
+        small = apply_plan(model, plan_of(model, mask))
         assert sizes(model, mask, work) == (parameters(small), macs(small, torch.zeros(1, 1, 8, 8)))
 
 

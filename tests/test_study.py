@@ -118,8 +118,8 @@ def test_the_methods_do_what_they_say(run, results):
     assert [n.sparsity for n in channels] == pytest.approx([0.25, 0.5, 0.75], abs=0.02)
     assert all(n.proof.difference <= 1e-9 for n in channels)
     for earlier, later in zip(channels, channels[1:], strict=False):
-        for name, kept in later.plan.kept.items():
-            assert set(kept) <= set(earlier.plan.kept[name])
+        for name, own in later.plan.slices.items():
+            assert set(own.places().flat) <= set(earlier.plan.slices[name].places().flat)
 
 
 def test_rewinding_starts_from_the_initial_weights(run, results):

@@ -49,7 +49,7 @@ def layout_for(
         else:
             return None
     try:
-        return layout(model, trace(model, example), granularity=granularity, changing=changing)
+        return layout(trace(model, example), granularity=granularity, changing=changing)
     except CannotPrune:
         if granularity == "head" and _has_known_heads(model):
             return None

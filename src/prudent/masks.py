@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from prudent.bundles import NOT_FINITE, Array, bundle_order, bundled, keep_highest_bundles, unbundled
 from prudent.errors import BadInput
 from prudent.network import Scores
 from prudent.scopes import Scope, check_choice, check_sparsity, count, groups
 from prudent.units import Granularity, check_shape_of_unit
-
-Array = np.ndarray
-NOT_FINITE = "importance scores must be finite; some are NaN or infinite"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,9 +125,9 @@ def select(
         _check_fits(other, {name: value.shape for name, value in values.items()})
     alive = {name: None if within is None else within.kept[name].numpy() for name in names}
     rows = {n: v for n, v in values.items() if granularity in ("channel", "head") and v.ndim == 2}
-    orders = {name: _order(value, alive[name]) for name, value in rows.items()}
+    orders = {name: bundle_order(value, alive[name]) for name, value in rows.items()}
     for name, order in orders.items():
-        values[name], alive[name] = _bundled(values[name], alive[name], order)
+        values[name], alive[name] = bundled(values[name], alive[name], order)
     # under a ranking of all layers a bundle counts as many units as it has; layer by layer it is one of the layer's
     everywhere = scope == "global" and fractions is None and like is None
     shapes = {name: rows[name].shape if everywhere and name in rows else v.shape for name, v in values.items()}
@@ -148,36 +146,14 @@ def select(
             ranked, living = [values[name] for name in members], [alive[name] for name in members]
             weights = [len(rows[name]) if name in rows else 1 for name in members]
             if max(weights) > 1 and len(members) > 1:
-                chosen = _keep_highest_bundles(ranked, living, weights, removed, minimum)
+                chosen = keep_highest_bundles(ranked, living, weights, removed, minimum)
             else:
                 chosen = _keep_highest(ranked, living, removed, minimum if len(members) > 1 else 0)
             kept |= dict(zip(members, chosen, strict=True))
     for name, order in orders.items():
-        kept[name] = _unbundled(kept[name], order)
+        kept[name] = unbundled(kept[name], order)
     tensors = {name: torch.from_numpy(kept[name]) for name in names}
     return Mask(kept=tensors, granularity=granularity, pattern=pattern, block=block)
-
-
-def _order(value: Array, alive: Array | None) -> Array:
-    """Of rows that must lose equally many: the units of each, the dead and the least important first."""
-    if not np.isfinite(value).all():
-        raise BadInput(NOT_FINITE)
-    ranked = value if alive is None else np.where(alive, value, -np.inf)
-    return np.argsort(ranked, axis=1, kind="stable")
-
-
-def _bundled(value: Array, alive: Array | None, order: Array) -> tuple[Array, Array | None]:
-    """The first unit of each row together, the second of each, and so on: their means, and whether they are alive."""
-    living = None if alive is None else np.take_along_axis(alive, order, axis=1)
-    if living is not None and (living != living[:1]).any():
-        raise BadInput("the given mask keeps different numbers of units in rows that must keep equally many")
-    return np.take_along_axis(value, order, axis=1).mean(axis=0), None if living is None else living[0]
-
-
-def _unbundled(kept: Array, order: Array) -> Array:
-    whole = np.empty(order.shape, dtype=bool)
-    np.put_along_axis(whole, order, np.broadcast_to(kept, order.shape), axis=1)
-    return whole
 
 
 def _array(score: Tensor) -> Array:
@@ -231,31 +207,6 @@ def _keep_highest_with_minimum(
     # what is safe counts as dead here, so that it takes no part in the ranking
     chosen = _keep_highest(values, rest, removed + total - most)
     return [keep | s for keep, s in zip(chosen, safe, strict=True)]
-
-
-def _keep_highest_bundles(
-    values: Sequence[Array], alive: Sequence[Array | None], weights: Sequence[int], removed: int, minimum: int
-) -> list[Array]:
-    """Bundles of several sizes ranked together: those of the lowest mean go, as many as fit into `removed` units."""
-    place = np.concatenate([np.full(len(value), i) for i, value in enumerate(values)])
-    weight = np.asarray(weights)[place]
-    living = np.concatenate([np.ones(len(v), bool) if a is None else a for v, a in zip(values, alive, strict=True)])
-    ranked = np.concatenate(values)
-    order = np.argsort(np.where(living, ranked, -np.inf), kind="stable")
-    left = np.array([len(value) for value in values])
-    keep = np.ones(len(ranked), dtype=bool)
-    for i in order:
-        free = weight[i] <= removed and left[place[i]] > minimum
-        if free or not living[i]:
-            keep[i] = False
-            removed -= int(weight[i])
-            left[place[i]] -= 1
-    _check_not_less(removed)
-    if removed >= max(weights):
-        raise BadInput(
-            f"keeping at least {minimum} units in every layer, {removed} units fewer can be removed than are asked"
-        )
-    return np.split(keep, np.cumsum([len(value) for value in values])[:-1])
 
 
 def _check_not_less(removed: int) -> None:

@@ -1,12 +1,12 @@
 """Networks as files: JSON that says what they are, safetensors that hold the numbers. No pickle, ever.
 
 A masked network stores of each pruned parameter the kept values, and a mask of 1 bit a unit; a smaller network stores
-its own layers and, 1 bit a channel, which channels of the original it keeps.
+its own layers and, 1 bit a channel, which channels of the original it keeps. Of networks that were traced the file also
+says what their units cover; of those that left the user's class it holds the graph, so that they need no class to load.
 """
 
 import json
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +14,23 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from prudent.building import build as build_model
+from prudent.assembling import Architecture, assemble, stored_mask
 from prudent.errors import BadInput, PrudentError, reason
 from prudent.files import read_file, write_whole
 from prudent.granularities import removed_elements
 from prudent.masks import Mask
-from prudent.models import MODELS
-from prudent.network import fingerprint, parameters
+from prudent.network import parameters
 from prudent.pruning import Pruned
-from prudent.surgery.cutting import cut, plan_of
-from prudent.surgery.shrinking import Proof, Shrunk
+from prudent.surgery import graphs
+from prudent.surgery.shrinking import Shrunk
 
-SCHEMA = 2
+SCHEMA = 3
 DESCRIPTION = "network.json"
 NUMBERS = "network.safetensors"
 
 Saved = nn.Module | Pruned | Shrunk
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """How to build the network that was pruned: a model by name, its input shape, classes and options."""
-
-    name: str
-    shape: tuple[int, ...]
-    classes: int
-    options: Mapping[str, Any]
-
-    def build(self) -> nn.Module:
-        """A network of this architecture; its weights do not matter."""
-        return build_model(self.name, self.shape, self.classes, seed=0, options=dict(self.options))
 
 
 def save(network: Saved, folder: str | Path, *, architecture: Architecture | None = None) -> Path:
@@ -97,23 +82,13 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
     if tied:
         about["tied"] = tied
     if isinstance(network, (Pruned, Shrunk)):
-        mask = network.mask
-        about["kind"] = "masked" if isinstance(network, Pruned) else "smaller"
-        about["granularity"] = mask.granularity
-        about["sparsity"] = mask.sparsity
-        about["units"] = {name: list(kept.shape) for name, kept in mask.kept.items()}
-        about["parameters"] = kept_parameters(network)
-        about |= {k: list(v) for k, v in (("pattern", mask.pattern), ("block", mask.block)) if v is not None}
-        tensors |= {name: _kept_values(name, tensors[name], gone.cpu()) for name, gone in removed.items()}
-        tensors |= {f"{name}.mask": _bits(kept) for name, kept in mask.kept.items()}
+        described, bits = _of_mask(network.mask)
+        about |= described | {"parameters": kept_parameters(network)}
+        tensors |= {name: _kept_values(name, tensors[name], gone.cpu()) for name, gone in removed.items()} | bits
     if isinstance(network, Pruned):
-        about |= {"score": network.score, "scope": network.scope, "requested": network.requested}
+        about |= {"kind": "masked", "score": network.score, "scope": network.scope, "requested": network.requested}
     if isinstance(network, Shrunk):
-        proof = network.proof
-        about["macs"] = network.macs
-        about["proof"] = {
-            "difference": proof.difference, "tolerance": proof.tolerance, "inputs": proof.inputs
-        }  # fmt: skip
+        about |= {"kind": "smaller"} | _of_smaller(network)
     if architecture is not None:
         about["architecture"] = {
             "name": architecture.name,
@@ -129,7 +104,7 @@ def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None 
     """The network in the two files that `pack` made. Arguments and errors as for `load`."""
     about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
     try:
-        return _assemble(about, tensors, _builder(about, build)())
+        return assemble(about, tensors, build)
     except PrudentError:
         raise
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
@@ -145,7 +120,7 @@ def mask_in(files: Mapping[str, bytes]) -> Mask:
     """
     about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
     try:
-        return _mask(about, tensors)
+        return stored_mask(about, tensors)
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the saved network has no mask that fits its own description: {reason(error)}") from error
 
@@ -174,70 +149,6 @@ def _tensors(content: bytes) -> dict[str, Tensor]:
         return load_tensors(content)
     except Exception as error:
         raise PrudentError(f"{NUMBERS} is not a whole safetensors file ({error})") from error
-
-
-def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) -> Callable[[], nn.Module]:
-    if build is not None:
-        return build
-    if "architecture" not in about:
-        raise BadInput("the saved network does not say its architecture: load(folder, build=a function that makes it)")
-    given = about["architecture"]
-    # a file must not choose which code runs: names of modules come from the caller alone
-    if given["name"] not in MODELS:
-        raise BadInput(
-            f"the saved architecture {given['name']!r} is none of prudent's own, and code that a file names is not "
-            "run: load(folder, build=a function that makes it)"
-        )
-    return Architecture(
-        name=given["name"], shape=tuple(given["shape"]), classes=given["classes"], options=given["options"]
-    ).build
-
-
-def _assemble(about: Mapping[str, Any], tensors: dict[str, Tensor], model: nn.Module) -> Saved:
-    if about["kind"] == "plain":
-        return _filled(model, tensors, about)
-    mask = _mask(about, tensors)
-    if about["kind"] == "smaller":
-        plan = plan_of(mask)
-        return Shrunk(
-            model=_filled(cut(model, plan), tensors, about),
-            plan=plan,
-            proof=Proof(**about["proof"]),
-            params=about["parameters"],
-            macs=about["macs"],
-            mask=mask,
-        )
-    for name, gone in removed_elements(model, mask).items():
-        full = torch.zeros(gone.shape, dtype=tensors[name].dtype)
-        full[~gone.cpu()] = tensors[name]
-        tensors[name] = full
-    return Pruned(
-        model=_filled(model, tensors, about),
-        mask=mask,
-        score=about["score"],
-        scope=about["scope"],
-        requested=about["requested"],
-    )
-
-
-def _mask(about: Mapping[str, Any], tensors: dict[str, Tensor]) -> Mask:
-    """The mask, taken out of `tensors`."""
-    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
-    kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
-    pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
-    return Mask(kept=kept, granularity=about["granularity"], pattern=pattern, block=block)
-
-
-def _filled(model: nn.Module, tensors: dict[str, Tensor], about: Mapping[str, Any]) -> nn.Module:
-    """The network with the saved numbers in the saved dtypes, in place."""
-    tensors = tensors | {name: tensors[owner] for name, owner in about.get("tied", {}).items()}
-    for name, own in model.state_dict(keep_vars=True).items():
-        if name in tensors and own.dtype != tensors[name].dtype:
-            own.data = own.data.to(tensors[name].dtype)
-    model.load_state_dict(tensors)
-    if fingerprint(model) != fingerprint(tensors):
-        raise BadInput("the architecture ties weights that differ in the saved network: build the one that was saved")
-    return model
 
 
 def _once(module: nn.Module, first: Container[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -272,6 +183,35 @@ def _bits(kept: Tensor) -> Tensor:
     return torch.from_numpy(np.packbits(kept.numpy().reshape(-1)))
 
 
-def _from_bits(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    count = int(np.prod(shape))
-    return torch.from_numpy(np.unpackbits(bits.numpy(), count=count).astype(bool).reshape(shape))
+def _of_mask(mask: Mask) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a mask is: words, and bits."""
+    about: dict[str, Any] = {
+        "granularity": mask.granularity,
+        "sparsity": mask.sparsity,
+        "units": {name: list(kept.shape) for name, kept in mask.kept.items()},
+    }
+    about |= {k: list(v) for k, v in (("pattern", mask.pattern), ("block", mask.block)) if v is not None}
+    tensors = {f"{name}.mask": _bits(kept) for name, kept in mask.kept.items()}
+    if mask.cover is not None:
+        about["cover"] = {name: len(arrays) for name, arrays in sorted(mask.cover.items())}
+        for name, arrays in mask.cover.items():
+            for i, units in enumerate(arrays):
+                tensors[f"{name}.cover{i}"] = torch.from_numpy(np.ascontiguousarray(units, dtype=np.int32))
+    return about, tensors
+
+
+def _of_smaller(network: Shrunk) -> dict[str, Any]:
+    """What a smaller network is, beside its mask and its numbers."""
+    proof = network.proof
+    about: dict[str, Any] = {
+        "macs": network.macs,
+        "form": network.form,
+        "attributes": {path: dict(values) for path, values in network.plan.attributes.items()},
+        "proof": {"difference": proof.difference, "tolerance": proof.tolerance, "inputs": proof.inputs},
+        "kept": dict(network.kept),
+        "changing": list(network.changing),
+    }
+    if isinstance(network.model, fx.GraphModule):
+        about["graph"] = graphs.to_text(network.model)
+        about["shapes"] = {name: list(own.shape) for name, own in network.plan.slices.items()}
+    return about

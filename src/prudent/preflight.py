@@ -141,7 +141,7 @@ def _try_method(method: Method, data: Data, model: nn.Module) -> None:
     )
     if method.fractions is not None:
         _check_implied(method, tried.sparsity)
-    if method.granularity == "channel":
+    if method.granularity == "channel" or tried.mask.cover is not None:
         shrink(tried, example)
 
 

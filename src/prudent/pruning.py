@@ -1,7 +1,6 @@
 """A network -> a pruned copy of it with the mask that made it."""
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from prudent.batches import Batch, check_purpose
 from prudent.budgets import fit, macs_left, parameters_left
-from prudent.catalogue import check_options
 from prudent.controls import Control, controlled, reinitialised
 from prudent.errors import BadInput
 from prudent.examples import Example
@@ -20,7 +18,7 @@ from prudent.granularities import layout_for, removed_elements, unit_scores, zer
 from prudent.masks import Mask, select
 from prudent.network import Reweighted, Scores, check_runs, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
-from prudent.scores import SCORES
+from prudent.scoring import ask_score, name_of_score
 from prudent.surgery.layouts import Layout
 from prudent.units import Granularity, Reduction, Units
 
@@ -114,8 +112,8 @@ def prune(
         within: a mask whose removed units stay removed; `sparsity` counts them.
         like: copy the number of removed units in each layer from this mask (the control that asks whether a score
             chooses better weights, or only better layers); `sparsity` and `scope` then only label the result.
-        changing: also remove channels that a normalisation takes its statistics over (LayerNorm, GroupNorm): the smaller
-            network then normalises over what is left, and is not the masked one.
+        changing: also remove channels that a normalisation takes its statistics over (LayerNorm, GroupNorm): the
+            smaller network then normalises over what is left, and is not the masked one.
         seed: for scores and controls that draw random numbers.
 
     Returns: the masked copy, the mask, and what was achieved. In a small network a low sparsity may come to less than
@@ -141,17 +139,13 @@ def prune(
     layout = layout_for(model, granularity, example, changing=changing)
     if isinstance(example, Tensor) and layout is None:
         check_runs(model, example)
-    known = {"seed": seed, "sparsity": amount, "example": example, "granularity": granularity}
-    if layout is not None:
-        shapes = {entry.name: entry.families.shape for entry in layout.entries}
-        known |= {"granularity": "weight", "shapes": shapes}
-        minimum = max(minimum, 1)
-    scores = _scores(model, score, batches, options or {}, known)
+    known = {"seed": seed, "sparsity": amount, "example": example, **_units_known(granularity, layout)}
+    scores = ask_score(model, score, batches, options or {}, known)
     per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
     ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
     make = partial(
-        _selected, layout, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block, fractions=fractions,
-        minimum=minimum, within=within, like=like,
+        _selected, layout, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block,
+        fractions=fractions, minimum=minimum if layout is None else max(minimum, 1), within=within, like=like,
     )  # fmt: skip
     if parameters is not None or macs is not None:
         mask = _within_budget(model, make, ranked, parameters, macs, example)
@@ -167,20 +161,23 @@ def prune(
     return Pruned(
         model=start,
         mask=mask,
-        score=_name_of(score),
+        score=name_of_score(score),
         scope=scope if fractions is None else "fractions",
         requested=mask.sparsity if amount is None else amount,
         layout=layout,
     )
 
 
+def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
+    """What scores may be told of the units: in a traced network weights are judged, and the layout makes units of it."""
+    if layout is None:
+        return {"granularity": granularity}
+    return {"granularity": "weight", "shapes": {entry.name: entry.families.shape for entry in layout.entries}}
+
+
 def _selected(layout: Layout | None, *given: Any, **options: Any) -> Mask:  # noqa: ANN401 (of prudent.masks.select)
     mask = select(*given, **options)
     return mask if layout is None else replace(mask, cover=layout.cover_of(mask.kept))
-
-
-def _name_of(score: str | Callable[..., Scores] | Mapping[str, Tensor]) -> str:
-    return score if isinstance(score, str) else getattr(score, "__name__", "given")
 
 
 def _amount(
@@ -231,41 +228,3 @@ def reweight(model: nn.Module, scores: Reweighted, removed: Mapping[str, Tensor]
             if value.shape != weights[name].shape or not torch.isfinite(value).all():
                 raise BadInput(f"new values of {name!r} must be finite and of its shape, {tuple(weights[name].shape)}")
             weights[name].copy_(value)
-
-
-def _scores(
-    model: nn.Module,
-    score: str | Callable[..., Scores] | Mapping[str, Tensor],
-    batches: Iterable[Batch] | None,
-    options: Mapping[str, Any],
-    known: Mapping[str, Any],
-) -> Scores:
-    """The scores, from a function that gets of what is `known` the parameters that it has."""
-    if isinstance(score, Mapping):
-        return _checked(model, score, known.get("shapes"))
-    function = SCORES.find(score) if isinstance(score, str) else score
-    name = _name_of(score)
-    check_options(function, dict(options), noun=f"score {name!r}", given=("model", "batches"))
-    takes = inspect.signature(function).parameters
-    filled = {key: value for key, value in known.items() if key in takes and value is not None} | dict(options)
-    if "sparsity" in takes and "sparsity" not in filled:
-        raise BadInput(f"score {name!r} plans for a sparsity: give sparsity=..., not another budget")
-    if isinstance(score, str):
-        return _checked(model, SCORES.call(score, model, batches, **filled), known.get("shapes"))
-    return _checked(model, function(model, batches, **filled), known.get("shapes"))
-
-
-def _checked(model: nn.Module, scores: object, shapes: Mapping[str, tuple[int, ...]] | None) -> Scores:
-    if not isinstance(scores, Mapping):
-        raise BadInput(f"a score is a mapping from weight names to tensors; got {type(scores).__name__}")
-    given = {name: tuple(value.shape) for name, value in scores.items()}
-    if given == shapes:  # of the units themselves
-        return scores
-    shapes = {name: tuple(weight.shape) for name, weight in prunable(model).items()}
-    if given == shapes or all(name in shapes and shape == shapes[name][:1] for name, shape in given.items()):
-        return scores
-    odd = sorted(set(given.items()) ^ set(shapes.items()))[0][0]
-    raise BadInput(
-        "scores need one tensor of the weight's shape for each prunable weight, or of shape (channels,) for layers "
-        f"whose channels they judge; {odd!r} does not match"
-    )

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import nn
 
+from prudent.assembling import Architecture
 from prudent.building import build
 from prudent.cells import Input
 from prudent.cells._shared import example_of, module_of, network_of
@@ -18,11 +19,10 @@ from prudent.errors import BadInput
 from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import prunable
-from prudent.networks import Architecture
 from prudent.pruning import Pruned, prune
 from prudent.seeds import stream
 from prudent.splits import Data
-from prudent.surgery.cutting import expand
+from prudent.surgery.plans import expand
 from prudent.surgery.shrinking import Shrunk
 
 Options = Mapping[str, Any]

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prudent.assembling import Architecture
 from prudent.assessment import loss_and_error
 from prudent.budgets import macs_left
 from prudent.cells import Input
 from prudent.masks import Mask
 from prudent.network import macs_by_layer
-from prudent.networks import DESCRIPTION, NUMBERS, Architecture, Saved, pack, unpack
+from prudent.networks import DESCRIPTION, NUMBERS, Saved, pack, unpack
 from prudent.pruning import Pruned
 from prudent.sources import load_data
 from prudent.splits import Data

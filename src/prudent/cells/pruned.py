@@ -32,17 +32,17 @@ def pruned(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     """One network at one sparsity.
 
     Scores are taken on `parent` (the previous sparsity, for iterative pruning) or on the dense network; then the
-    survivors keep their weights, go back to earlier ones, or are drawn anew, and are trained. Channels are cut out
-    before training, so that the network that is trained is the smaller one. Under the schedules "gradual", "set" and
-    "rigl" the mask changes during that training.
+    survivors keep their weights, go back to earlier ones, or are drawn anew, and are trained. Channels and heads are
+    cut out before training, so that the network that is trained is the smaller one. Under the schedules "gradual",
+    "set" and "rigl" the mask changes during that training.
 
     Args:
         options: data, model, training, seed, sparsity, and of the method what prudent.settings.Method lists.
         inputs: dense; parent for iterative pruning; like, whose mask a control copies.
 
     Returns: outputs network.json, network.safetensors; values fingerprint, sparsity, parameters, bytes, macs,
-    layers (units before and after), history, best_epoch, train_loss, train_error, and for channels the proof's
-    difference.
+    layers (units before and after), history, best_epoch, train_loss, train_error, and for channels and heads the
+    proof's difference.
 
     Source: Frankle, Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635, for rewinding to the start;
     Frankle et al. 2020, arXiv:1912.05671, to an early step; Renda et al. 2020, arXiv:2003.02389, of learning rates.
@@ -52,7 +52,7 @@ def pruned(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     masked = masked_network(options, inputs, data, architecture)
     values: dict[str, Any] = {}
     network: Pruned | Shrunk
-    if masked.mask.granularity == "channel":
+    if masked.mask.granularity == "channel" or masked.mask.cover is not None:
         small = shrink(masked, example_of(data))
         module, history = trained(small.model, data, options["training"], seed=options["seed"])
         network = replace(small, model=module)

@@ -32,10 +32,13 @@ def plan_of(model: nn.Module, mask: Mask) -> Plan:
             f"the mask keeps no channel of {name!r}, so nothing would pass: remove fewer, or prune with "
             'scope="layer" or minimum=1'
         )
-    if mask.cover is None:
-        return plan_that_keeps(model, _of_chain(model, mask))
+    return plan_that_keeps(model, _of_chain(model, mask) if mask.cover is None else covered(mask))
+
+
+def covered(mask: Mask) -> dict[str, list[np.ndarray]]:
+    """What the mask of a traced network keeps: parameter or buffer -> bool arrays that broadcast to its shape."""
     gone = mask.removed_units
-    return plan_that_keeps(model, {name: [~gone[a] for a in arrays] for name, arrays in mask.cover.items()})
+    return {name: [~gone[units] for units in arrays] for name, arrays in (mask.cover or {}).items()}
 
 
 def as_graph(model: nn.Module, mask: Mask, example: Example) -> nn.Module:
@@ -50,7 +53,7 @@ def as_graph(model: nn.Module, mask: Mask, example: Example) -> nn.Module:
         CannotPrune: a constant of the network's code cannot be rewritten.
     """
     graph, traced = graph_of(model, example)
-    units = layout(model, traced, granularity=mask.granularity, changing=True)
+    units = layout(traced, granularity=mask.granularity, changing=True)
     gone = units.families_of({name: ~kept.numpy() for name, kept in mask.kept.items()})
     return emit(model, graph, traced, gone, plan_of(model, mask))
 

@@ -32,7 +32,9 @@ def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]
     given = program.module(check_guards=False)
     assert isinstance(given, fx.GraphModule)  # noqa: S101 (torch.export gives one)
     given.graph.eliminate_dead_code()
-    module = fx.GraphModule(given, given.graph, class_name=type(model).__name__)  # the given one refuses train() and eval()
+    module = fx.GraphModule(
+        given, given.graph, class_name=type(model).__name__
+    )  # the given one refuses train() and eval()
     return module, walk(model, program, graph=module.graph)
 
 
@@ -40,7 +42,9 @@ def _export(model: nn.Module, example: Example) -> torch.export.ExportedProgram:
     """With a batch of any size where that can be: a batch of one would be taken for a constant."""
     if size(example) == 1:
         try:
-            return export(model, mapped(lambda t: torch.cat([t, t]) if t.ndim and len(t) == 1 else t, example), dynamic=True)
+            return export(
+                model, mapped(lambda t: torch.cat([t, t]) if t.ndim and len(t) == 1 else t, example), dynamic=True
+            )
         except CannotPrune:
             pass  # its first dimension is none of examples
     return export(model, example, dynamic=True)
@@ -80,7 +84,7 @@ def _sizes(shadow: Any, traced: Trace, gone: np.ndarray) -> Any:  # noqa: ANN401
 def _rewrite(node: fx.Node, sizes: Mapping[str, Any], traced: Trace, gone: np.ndarray) -> None:
     """New constants for one operation."""
     name = operation(node)
-    new = sizes.get(node.name)
+    new: Any = sizes.get(node.name)
     shadow = traced.shadows.get(node.name)
     if name in ("view", "reshape", "_unsafe_view", "expand", "zeros", "ones", "full", "unflatten", "_reshape_alias"):
         assert isinstance(shadow, Shadow)  # noqa: S101 (these have one result)
@@ -96,7 +100,7 @@ def _rewrite(node: fx.Node, sizes: Mapping[str, Any], traced: Trace, gone: np.nd
         count = len(node.args[1])  # type: ignore[arg-type]
         node.update_arg(1, list(new[-count:]))
     elif name == "scaled_dot_product_attention" and "scale" not in node.kwargs:
-        query = traced.shadows[node.args[0].name]  # type: ignore[union-attr]
+        query = traced.shadows[node.all_input_nodes[0].name]
         node.kwargs = {**node.kwargs, "scale": 1 / math.sqrt(query.shape[-1])}
 
 
@@ -118,12 +122,12 @@ def _rewrite_shape(node: fx.Node, name: str, old: tuple[int, ...], new: tuple[in
 
 
 def _rewrite_range(node: fx.Node, name: str, sizes: Mapping[str, Any], traced: Trace, gone: np.ndarray) -> None:
-    source = node.args[0]
-    shadow = traced.shadows[source.name]  # type: ignore[union-attr]
-    if sizes[source.name] == shadow.shape and name not in ("pad", "constant_pad_nd"):  # type: ignore[union-attr]
+    source = node.all_input_nodes[0]
+    shadow = traced.shadows[source.name]
+    if sizes[source.name] == shadow.shape and name not in ("pad", "constant_pad_nd"):
         return
     if name in ("pad", "constant_pad_nd"):
-        _rewrite_pad(node, sizes, traced, gone)
+        _rewrite_pad(node, traced, gone)
         return
     arguments = {a.name: i for i, a in enumerate(node.target._schema.arguments)}  # type: ignore[union-attr]
 
@@ -147,7 +151,7 @@ def _rewrite_range(node: fx.Node, name: str, sizes: Mapping[str, Any], traced: T
         node.update_arg(arguments["start"], int(before[start]))
         node.update_arg(arguments["length"], int(before[start + length] - before[start]))
     elif name == "split_with_sizes" or isinstance(node.args[1], (list, tuple)):
-        ends = np.cumsum(node.args[1])
+        ends = np.cumsum(np.asarray(node.args[1], dtype=int))
         node.update_arg(1, [int(before[e] - before[s]) for s, e in zip([0, *ends[:-1]], ends, strict=True)])
     else:
         node.update_arg(1, int(before[int(node.args[1])]))  # type: ignore[arg-type]
@@ -171,7 +175,7 @@ def _kept_before(shadow: Shadow, dim: int, traced: Trace, gone: np.ndarray) -> n
     return np.zeros(1, dtype=int)
 
 
-def _rewrite_pad(node: fx.Node, sizes: Mapping[str, Any], traced: Trace, gone: np.ndarray) -> None:
+def _rewrite_pad(node: fx.Node, traced: Trace, gone: np.ndarray) -> None:
     made = traced.shadows[node.name]
     amounts = list(node.args[1])  # type: ignore[arg-type]
     ndim = len(made.shape)
@@ -190,10 +194,10 @@ def _rewrite_groups(node: fx.Node, sizes: Mapping[str, Any], traced: Trace) -> N
     schema = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]
     at = schema.index("groups")
     groups = node.args[at] if at < len(node.args) else 1
-    weight = node.args[schema.index("weight")]
-    before = traced.shadows[weight.name].shape  # type: ignore[union-attr]
+    weight = node.all_input_nodes[1].name
+    before = traced.shadows[weight].shape
     if isinstance(groups, int) and groups > 1 and before[1] == 1:
-        node.update_arg(at, sizes[weight.name][0] // (before[0] // groups))  # type: ignore[union-attr]
+        node.update_arg(at, sizes[weight][0] // (before[0] // groups))
 
 
 def _take_state(graph: fx.GraphModule, small: nn.Module) -> None:
@@ -259,5 +263,3 @@ def _call(graph: fx.GraphModule, node: fx.Node, path: str) -> None:
     new.meta = dict(node.meta)
     node.replace_all_uses_with(new)
     graph.graph.erase_node(node)
-
-

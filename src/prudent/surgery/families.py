@@ -45,11 +45,12 @@ class Families:
 def resolve(ledger: Ledger) -> Families:
     """The families of everything that was written down."""
     n = ledger.count + 1
-    of = np.arange(n)  # label 0 is united with nothing and comes first, so its family is 0
+    of: Labels = np.arange(n)  # label 0 is united with nothing and comes first, so its family is 0
     if ledger.united:
         a = np.concatenate([pair[0] for pair in ledger.united])
         b = np.concatenate([pair[1] for pair in ledger.united])
-        of = connected_components(coo_matrix((np.ones(len(a), dtype=bool), (a, b)), shape=(n, n)), directed=False)[1]
+        pairs = coo_matrix((np.ones(len(a), dtype=bool), (a, b)), shape=(n, n))
+        of = np.asarray(connected_components(pairs, directed=False)[1])
     frozen = _reasons(of, ledger.frozen)
     changing = _reasons(of, ledger.changing)
     rows: dict[int, set[int]] = {}

@@ -21,7 +21,9 @@ OPTIONS = {
     **dict.fromkeys(("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"), ("num_features", "eps", "momentum", "affine",
                                                                      "track_running_stats")),
 }  # fmt: skip
-NUMBERS = {name: getattr(operator, name) for name in ("add", "sub", "mul", "floordiv", "mod", "neg", "getitem", "truediv")}
+NUMBERS = {
+    name: getattr(operator, name) for name in ("add", "sub", "mul", "floordiv", "mod", "neg", "getitem", "truediv")
+}
 TYPES = {str(t).removeprefix("torch."): t for t in vars(torch).values() if isinstance(t, torch.dtype)}
 
 
@@ -77,7 +79,9 @@ def from_text(text: str) -> fx.GraphModule:
     except BadInput:
         raise
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, NotImplementedError) as error:
-        raise BadInput(f"the stored graph cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        raise BadInput(
+            f"the stored graph cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
 
 
 def _root(plain: Mapping[str, Any], modules: Mapping[str, Any]) -> nn.Module:
@@ -167,4 +171,3 @@ def _decoded(value: Any, nodes: Mapping[str, fx.Node]) -> Any:  # noqa: ANN401 (
     if not isinstance(made, (torch.dtype, torch.layout, torch.memory_format)):
         raise BadInput(f"the stored graph has an argument {content!r}")
     return made
-

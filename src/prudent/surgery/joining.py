@@ -21,9 +21,7 @@ class _Entry:
     at: Subscripts
 
 
-def join(
-    ledger: Ledger, operands: Sequence[tuple[Shadow, Subscripts]], out: Subscripts, shape: Sequence[int]
-) -> tuple[Field, ...]:
+def join(ledger: Ledger, operands: Sequence[tuple[Shadow, Subscripts]], out: Subscripts) -> tuple[Field, ...]:
     """Unite the labels that meet, and give the fields of the result.
 
     Fields over the same subscripts are united place by place; a field over fewer subscripts that has no partner is
@@ -34,7 +32,6 @@ def join(
         ledger: gets what is learnt.
         operands: each tensor with the subscripts of its dimensions.
         out: subscripts of the result; those that are missing are summed over.
-        shape: of the result.
     """
     entries = [_entry(i, field, subs) for i, (shadow, subs) in enumerate(operands) for field in shadow.fields]
     leaders: dict[frozenset[int], _Entry] = {}
@@ -46,7 +43,7 @@ def join(
     for entry in entries:
         _check_met(ledger, entry, entries, operands)
     merged = [leader for subs, leader in leaders.items() if subs <= set(out)]
-    return tuple(_placed(entry, out, shape) for entry in merged)
+    return tuple(_placed(entry, out) for entry in merged)
 
 
 def broadcast(shadows: Sequence[Shadow], shape: Sequence[int]) -> list[tuple[Shadow, Subscripts]]:
@@ -62,7 +59,7 @@ def contracted(
 
     Rows that run along with it (the heads of an attention) are noted as heads.
     """
-    fields = join(ledger, operands, out, shape)
+    fields = join(ledger, operands, out)
     for shadow, subs in operands:
         if shadow.parameter is not None:
             ledger.makers |= {(shadow.parameter, d): None for d, s in enumerate(subs) if s in out}
@@ -115,7 +112,7 @@ def _nested(a: frozenset[int], b: frozenset[int]) -> bool:
     return a <= b or b <= a
 
 
-def _placed(entry: _Entry, out: Subscripts, shape: Sequence[int]) -> Field:
+def _placed(entry: _Entry, out: Subscripts) -> Field:
     sizes = dict(zip(sorted(entry.subs), entry.labels.shape, strict=True))
     labels = entry.labels.transpose([sorted(entry.subs).index(s) for s in out if s in entry.subs])
     labels = labels.reshape([sizes.get(s, 1) for s in out])

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from prudent.errors import CannotPrune
 from prudent.surgery.families import Families
 from prudent.surgery.ledger import Labels
 from prudent.surgery.tracing import Trace
+from prudent.units import Granularity
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,8 +31,8 @@ class Layout:
 
     Args:
         entries: units by layer.
-        cover: parameter or buffer -> arrays of unit numbers (from 1, in the order of the entries; 0: always there) that broadcast
-            to its shape. An element is removed when a unit at its place is, in any of the arrays.
+        cover: parameter or buffer -> arrays of unit numbers (from 1, in the order of the entries; 0: always there) that
+            broadcast to its shape. An element is removed when a unit at its place is, in any of the arrays.
         trace: what they were found in.
     """
 
@@ -70,11 +70,10 @@ class Layout:
         return families.removed(chosen)
 
 
-def layout(model: nn.Module, traced: Trace, *, granularity: str, changing: bool = False) -> Layout:
+def layout(traced: Trace, *, granularity: Granularity, changing: bool = False) -> Layout:
     """The units of a traced network.
 
     Args:
-        model: the traced network.
         traced: what `trace` found.
         granularity: "channel" or "head".
         changing: offer units whose removal changes the statistics of a normalisation over channels, too.
@@ -107,7 +106,7 @@ def layout(model: nn.Module, traced: Trace, *, granularity: str, changing: bool 
     return Layout(entries=entries, cover=cover, trace=traced)
 
 
-def _offered(families: Families, traced: Trace, granularity: str, *, changing: bool) -> set[int]:
+def _offered(families: Families, traced: Trace, granularity: Granularity, *, changing: bool) -> set[int]:
     stays = set(families.frozen) | (set() if changing else set(families.changing)) | {0}
     if granularity == "head":
         return {row for row in families.heads if row in families.rows} - stays

@@ -73,7 +73,7 @@ class Slice:
         if later.shape != self.left:
             raise BadInput(f"the second plan is for a tensor of shape {later.shape}; the first leaves {self.left}")
         if self.flat is None and later.flat is None:
-            dims = {d: kept for d, kept in self.dims.items()}
+            dims = dict(self.dims)
             for d, kept in later.dims.items():
                 dims[d] = dims[d][kept] if d in dims else kept
             return Slice(shape=self.shape, dims=dims)
@@ -161,7 +161,9 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
             if parameter is not None and id(parameter) in done:
                 module._parameters[key] = done[id(parameter)]
             elif parameter is not None and f"{prefix}{key}" in plan.slices:
-                cut = nn.Parameter(plan.slices[f"{prefix}{key}"].take(parameter.detach()).clone(), parameter.requires_grad)
+                cut = nn.Parameter(
+                    plan.slices[f"{prefix}{key}"].take(parameter.detach()).clone(), parameter.requires_grad
+                )
                 done[id(parameter)] = done[id(cut)] = cut
                 module._parameters[key] = cut
         for key, buffer in list(module._buffers.items()):

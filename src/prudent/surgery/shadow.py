@@ -119,7 +119,7 @@ def reshaped(ledger: Ledger, shadow: Shadow, shape: Sequence[int]) -> Shadow:
 
 
 def _distinct(ledger: Ledger, fields: Sequence[Field]) -> tuple[Field, ...]:
-    """Rows whose dimensions became those of another field say nothing any more; two other fields cannot be told apart."""
+    """Rows in the dimensions of another field say nothing any more; two other fields there cannot be told apart."""
     own = [field.live for field in fields if not field.rows]
     for field in fields:
         if not field.rows and own.count(field.live) > 1:
@@ -131,9 +131,7 @@ def _distinct(ledger: Ledger, fields: Sequence[Field]) -> tuple[Field, ...]:
     return tuple(kept.values())
 
 
-def _reshaped(
-    ledger: Ledger, field: Field, old: tuple[int, ...], new: tuple[int, ...]
-) -> tuple[Field, Field | None]:
+def _reshaped(ledger: Ledger, field: Field, old: tuple[int, ...], new: tuple[int, ...]) -> tuple[Field, Field | None]:
     labels, inner, split = field.labels, None, None
     done = 0  # dimensions of `labels` that are new ones already
     for before, after in _blocks(old, new):

@@ -100,7 +100,7 @@ def _plain(pruned: Pruned, example: Example) -> Removal:
 def _traced(pruned: Pruned, example: Example) -> Removal:
     mask, units = pruned.mask, pruned.layout
     if units is None:
-        units = layout(pruned.model, trace(pruned.model, example), granularity=mask.granularity, changing=True)
+        units = layout(trace(pruned.model, example), granularity=mask.granularity, changing=True)
         shapes = {entry.name: entry.families.shape for entry in units.entries}
         if any(shapes.get(name) != tuple(kept.shape) for name, kept in mask.kept.items()):
             raise BadInput("the mask does not fit: its layers, or their units, are not those of this network")

@@ -44,6 +44,12 @@ def plan_that_keeps(model: nn.Module, keeps: Keeps) -> Plan:
     """
     shapes = {name: tuple(value.shape) for name, value in model.state_dict(keep_vars=True).items()}
     shapes |= {name: tuple(value.shape) for name, value in model.named_buffers() if name not in shapes}
+    slices = _with_tied(model, slices_that_keep(shapes, keeps))
+    return Plan(slices=slices, attributes=_attributes(model, slices))
+
+
+def slices_that_keep(shapes: Mapping[str, tuple[int, ...]], keeps: Keeps) -> dict[str, Slice]:
+    """The slices of tensors of these shapes that keep these elements. Raises as `plan_that_keeps`."""
     slices = {}
     for name, arrays in keeps.items():
         touched = [keep for keep in arrays if not keep.all()]
@@ -51,13 +57,13 @@ def plan_that_keeps(model: nn.Module, keeps: Keeps) -> Plan:
             continue
         shape = shapes.get(name)
         fits = shape is not None and all(
-            keep.ndim == len(shape) and all(n in (1, m) for n, m in zip(keep.shape, shape, strict=True)) for keep in touched
+            keep.ndim == len(shape) and all(n in (1, m) for n, m in zip(keep.shape, shape, strict=True))
+            for keep in touched
         )
         if shape is None or not fits:
             raise BadInput(f"the mask does not fit: the network has no {name!r} of the shape that it was made for")
         slices[name] = _slice(name, shape, touched)
-    slices = _with_tied(model, slices)
-    return Plan(slices=slices, attributes=_attributes(model, slices))
+    return slices
 
 
 def left(shadow: Shadow, traced: Trace, gone: np.ndarray) -> tuple[int, ...]:
@@ -73,6 +79,10 @@ def left(shadow: Shadow, traced: Trace, gone: np.ndarray) -> tuple[int, ...]:
             for d, n in zip(field.live, _rectangle(keep, field), strict=True):
                 shape[d] = min(shape[d], n)
     return tuple(shape)
+
+
+def _fits(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(own) == len(shape) and all(n in (1, m) for n, m in zip(own, shape, strict=True))
 
 
 def _slice(name: str, shape: tuple[int, ...], keeps: Sequence[np.ndarray]) -> Slice:
@@ -118,7 +128,9 @@ def _with_tied(model: nn.Module, slices: Mapping[str, Slice]) -> dict[str, Slice
     names: dict[object, list[str]] = {}
     state = model.state_dict(keep_vars=True)
     for name, value in state.items():
-        names.setdefault((value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name, []).append(name)
+        names.setdefault((value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name, []).append(
+            name
+        )
     together = {name: same for same in names.values() for name in same}
     return {other: own for name, own in slices.items() for other in together.get(name, [name])}
 
@@ -191,7 +203,9 @@ def attention_attributes(model: nn.Module, plan: Plan, traced: Trace, gone: np.n
         rows = [row for row in families.heads if families.rows.get(row, frozenset()) and families.rows[row] <= own]
         kept = [row for row in rows if not gone[row]]
         widths = {sum(not gone[m] for m in families.rows[row]) for row in kept}
-        if not kept or (len(kept) == len(rows) and len(widths) == 1 and not any(n.startswith(prefix) for n in plan.slices)):
+        if not kept or (
+            len(kept) == len(rows) and len(widths) == 1 and not any(n.startswith(prefix) for n in plan.slices)
+        ):
             continue
         values = {count: len(kept)}
         found[path] = values | _widths(module, plan, prefix, getattr(module, count), len(kept))
@@ -200,7 +214,9 @@ def attention_attributes(model: nn.Module, plan: Plan, traced: Trace, gone: np.n
 
 def _widths(module: nn.Module, plan: Plan, prefix: str, heads: int, kept: int) -> dict[str, int]:
     """Widths of one head and of all, from the layer that reads them."""
-    reads = [own for name, own in plan.slices.items() if name.startswith(prefix) and len(own.shape) == 2 and 1 in own.dims]
+    reads = [
+        own for name, own in plan.slices.items() if name.startswith(prefix) and len(own.shape) == 2 and 1 in own.dims
+    ]
     if not reads:
         return {}
     before, after = reads[-1].shape[1], reads[-1].left[1]

@@ -79,8 +79,8 @@ class _Runner(fx.Interpreter):
         if answer.ndim != x.ndim:
             return answer
         large = torch.zeros([x.shape[d] if answer.shape[d] != 1 else 1 for d in range(x.ndim)], dtype=answer.dtype)
-        places = [kept[d] if d in kept and large.shape[d] > 1 else torch.arange(large.shape[d]) for d in range(x.ndim)]
-        large[torch.meshgrid(*places, indexing="ij")] = answer
+        where = [kept[d] if d in kept and large.shape[d] > 1 else torch.arange(large.shape[d]) for d in range(x.ndim)]
+        large[torch.meshgrid(*where, indexing="ij")] = answer
         return large
 
 

@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -19,10 +18,10 @@ from prudent.network import evaluating, prunable
 from prudent.surgery.calls import Call, operation, tensors_in
 from prudent.surgery.families import Families, resolve
 from prudent.surgery.ledger import Ledger
+from prudent.surgery.parameters import Parameters, fields_of
 from prudent.surgery.rules import RULES, Rule
 from prudent.surgery.rules.elementwise import pointwise
-from prudent.surgery.shadow import Field, Shadow, freeze, labelled
-
+from prudent.surgery.shadow import Field, Shadow, freeze
 
 IGNORED = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 
@@ -61,7 +60,9 @@ def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torc
     first = {0: torch.export.Dim.AUTO}
     shapes: Any = None
     if dynamic:
-        shapes = torch.utils._pytree.tree_map(lambda t: first if isinstance(t, Tensor) and t.ndim else None, (args, kwargs))
+        shapes = torch.utils._pytree.tree_map(
+            lambda t: first if isinstance(t, Tensor) and t.ndim else None, (args, kwargs)
+        )
         shapes = (*shapes[0], *shapes[1].values())
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), evaluating(model), _quiet():
@@ -78,7 +79,7 @@ def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torc
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter logs about sizes that it takes for constants: that is told in errors where it matters."""
+    """Without what the exporter logs about sizes that it takes for constants: errors say it where it matters."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -114,14 +115,16 @@ def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.G
     """
     ledger = Ledger()
     shadows: dict[str, Any] = {}
-    known = _Parameters(ledger, model)
+    known = Parameters(ledger, model)
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in (graph or program.graph).nodes:
         ledger.place = lambda node=node: _place(node)  # type: ignore[misc]
         if node.op == "placeholder":
             shape = _shapes(node.meta.get("val"))
-            shadows[node.name] = known.get(names[node.name]) if node.name in names else Shadow(shape[0] if shape else ())
+            shadows[node.name] = (
+                known.get(names[node.name]) if node.name in names else Shadow(shape[0] if shape else ())
+            )
         elif node.op == "get_attr":
             constant = node.target not in known.state
             shadows[node.name] = Shadow(_shapes(node.meta["val"])[0]) if constant else known.get(str(node.target))
@@ -134,49 +137,16 @@ def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.G
                         freeze(ledger, shadow, "it is the network's output")
         elif node.op == "call_function":
             shadows[node.name] = _called(ledger, node, shadows)
-    own = {name: _fields(ledger, name, shadow) for name, shadow in known.found.items()}
-    return Trace(program=program, shadows=shadows, parameters=own, makers=frozenset(ledger.makers), families=resolve(ledger))
-
-
-class _Parameters:
-    """Shadows of parameters and buffers, one for all names of a tied one."""
-
-    def __init__(self, ledger: Ledger, model: nn.Module) -> None:
-        self.ledger = ledger
-        self.state = dict(model.state_dict(keep_vars=True))
-        self.state |= {name: buffer for name, buffer in model.named_buffers() if name not in self.state}
-        self.found: dict[str, Shadow] = {}
-        self.places: dict[object, str] = {}
-        self.storages: dict[int, str] = {}
-        # what lies in one storage in two ways cannot be cut in both
-        self.shared = _overlapping(self.state)
-
-    def get(self, name: str) -> Shadow:
-        value = self.state[name]
-        place = (value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name
-        owner = self.places.setdefault(place, name)
-        if owner not in self.found:
-            self.found[owner] = labelled(
-                self.ledger, tuple(value.shape), parameter=owner, zero=isinstance(value, nn.Parameter)
-            )
-            if owner in self.shared:
-                freeze(self.ledger, self.found[owner], "it shares its memory with a parameter of another shape")
-        return self.found[owner]
-
-
-def _overlapping(state: Mapping[str, Tensor]) -> set[str]:
-    views: dict[int, dict[object, list[str]]] = {}
-    for name, value in state.items():
-        if value.numel():
-            place = (value.data_ptr(), tuple(value.shape), value.stride())
-            views.setdefault(value.untyped_storage().data_ptr(), {}).setdefault(place, []).append(name)
-    return {name for places in views.values() if len(places) > 1 for names in places.values() for name in names}
+    own = {name: fields_of(ledger, name, shadow) for name, shadow in known.found.items()}
+    return Trace(
+        program=program, shadows=shadows, parameters=own, makers=frozenset(ledger.makers), families=resolve(ledger)
+    )
 
 
 def _called(ledger: Ledger, node: fx.Node, shadows: Mapping[str, Any]) -> Any:  # noqa: ANN401 (shadows, or numbers)
     if operation(node) == "getitem" and not isinstance(node.target, torch._ops.OpOverload):
-        source: Any = shadows[node.args[0].name]  # type: ignore[union-attr]
-        return source[node.args[1]]
+        source, at = node.all_input_nodes[0], node.args[1]
+        return shadows[source.name][at]
     name = operation(node)
     value = node.meta.get("val")
     shapes = _shapes(value)
@@ -231,7 +201,9 @@ def _spread_in_place(call: Call, made: Shadow, shadows: Any) -> None:  # noqa: A
     shadows[target.name] = made
     if target.op == "call_function" and torch.Tag.inplace_view not in getattr(target.target, "tags", ()):
         schema = getattr(target.target, "_schema", None)
-        aliases = schema is not None and any(a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments)
+        aliases = schema is not None and any(
+            a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments
+        )
         if aliases:
             freeze(call.ledger, made, "a part of another tensor is written to")
 
@@ -241,11 +213,11 @@ def _given(node: fx.Node, shadows: Mapping[str, Any]) -> dict[str, Any]:
     named = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
     named |= {argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)}
     order = [a.name for a in schema.arguments]
-    named = {name: named[name] for name in sorted({*named, *node.kwargs}, key=order.index) if name in named} | node.kwargs
+    named = {
+        name: named[name] for name in sorted({*named, *node.kwargs}, key=order.index) if name in named
+    } | node.kwargs
     return {
-        name: fx.node.map_arg(value, lambda n: shadows[n.name])  # type: ignore[arg-type]
-        for name, value in named.items()
-        if value is not None
+        name: fx.node.map_arg(value, lambda n: shadows[n.name]) for name, value in named.items() if value is not None
     }
 
 
@@ -260,20 +232,13 @@ def _hint(n: Any) -> int:  # noqa: ANN401 (int or SymInt)
     return int(n)
 
 
-def _fields(ledger: Ledger, name: str, shadow: Shadow) -> tuple[Field, ...]:
-    """A parameter's fields, with labels that a grouped convolution gave to its elements."""
-    fields = list(shadow.fields)
-    for (parameter, dim), labels in ledger.rewritten.items():
-        if parameter == name:
-            fields = [field for field in fields if field.live != (dim,)] + [Field(np.asarray(labels))]
-    return tuple(fields)
-
-
 def _place(node: fx.Node) -> str:
     """Operation, module and source line of a node."""
     stack = node.meta.get("nn_module_stack")
     module = list(stack.values())[-1][0] if stack else ""
-    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File")]
+    lines = [
+        line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File")
+    ]
     own = [line for line in lines if f"{Path(torch.__file__).parent}" not in line] or lines
     at = ""
     if own:

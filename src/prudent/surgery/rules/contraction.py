@@ -26,7 +26,7 @@ def _with_bias(call: Call, made: Shadow, bias: Shadow | None) -> Shadow:
     if bias is None:
         return made
     subs = tuple(range(len(made.shape)))
-    fields = join(call.ledger, [(made, subs), (bias, subs[-len(bias.shape) :])], subs, made.shape)
+    fields = join(call.ledger, [(made, subs), (bias, subs[-len(bias.shape) :])], subs)
     return Shadow(made.shape, fields, made.zero and bias.zero)
 
 
@@ -71,15 +71,19 @@ def attention(call: Call) -> Shadow:
     if enough and q.shape[1] != k.shape[1]:
         k, v = _repeated(k, q.shape[1]), _repeated(v, q.shape[1])
     scores_shape = (*q.shape[:-1], k.shape[-2])
-    scores = contracted(call.ledger, [(q, (*batch, 100, NEW)), (k, (*batch, 101, NEW))], (*batch, 100, 101), scores_shape)
+    scores = contracted(
+        call.ledger, [(q, (*batch, 100, NEW)), (k, (*batch, 101, NEW))], (*batch, 100, 101), scores_shape
+    )
     mask = call.given.get("attn_mask")
     if mask is not None:
         subs = (*batch, 100, 101)
-        fields = join(call.ledger, [(scores, subs), (mask, subs[-len(mask.shape) :])], subs, scores_shape)
+        fields = join(call.ledger, [(scores, subs), (mask, subs[-len(mask.shape) :])], subs)
         scores = Shadow(scores_shape, fields, zero=False)
     freeze(call.ledger, scores, "softmax over this dimension", [ndim - 1])
     weights = Shadow(scores_shape, without(scores, [ndim - 1]), zero=False)
-    return contracted(call.ledger, [(weights, (*batch, 100, 101)), (v, (*batch, 101, 102))], (*batch, 100, 102), call.shape)
+    return contracted(
+        call.ledger, [(weights, (*batch, 100, 101)), (v, (*batch, 101, 102))], (*batch, 100, 102), call.shape
+    )
 
 
 def _repeated(kv: Shadow, heads: int) -> Shadow:

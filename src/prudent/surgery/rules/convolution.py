@@ -29,14 +29,16 @@ def convolution(call: Call) -> Shadow:
         head = (0,) if batched else ()
         pair = (1, OUT) if transposed else (OUT, 1)
         bare = Shadow(x.shape, tuple(f for f in x.fields if set(f.live) <= {0, channel}), x.zero)
-        inner = Shadow(weight.shape, tuple(f for f in weight.fields if set(f.live) <= {0, 1}), weight.zero, weight.parameter)
+        inner = Shadow(
+            weight.shape, tuple(f for f in weight.fields if set(f.live) <= {0, 1}), weight.zero, weight.parameter
+        )
         sizes = (*head, 1, *spatial), (*pair, *kernel)
         made = contracted(call.ledger, [(bare, sizes[0]), (inner, sizes[1])], (*head, OUT, *spatial), call.shape)
     bias = call.given.get("bias")
     if bias is None:
         return made
     subs = tuple(range(len(call.shape)))
-    fields_ = join(call.ledger, [(made, subs), (bias, (channel,))], subs, call.shape)
+    fields_ = join(call.ledger, [(made, subs), (bias, (channel,))], subs)
     return Shadow(call.shape, fields_, made.zero and bias.zero)
 
 
@@ -75,7 +77,9 @@ def rows_of(call: Call, vector: Labels, groups: int) -> Labels | None:
     """Labels of the groups; equally many channels must remain in each."""
     if vector.size == groups:
         return vector
-    split = reshaped(call.ledger, Shadow((vector.size,), (Field(spread(vector, 0, 1)),)), (groups, vector.size // groups))
+    split = reshaped(
+        call.ledger, Shadow((vector.size,), (Field(spread(vector, 0, 1)),)), (groups, vector.size // groups)
+    )
     return next((f.labels.reshape(-1) for f in split.fields if f.rows), None)
 
 

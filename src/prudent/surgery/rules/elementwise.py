@@ -14,7 +14,7 @@ from prudent.surgery.shadow import Shadow, freeze, labelled, without
 def pointwise(call: Call) -> Shadow:
     """Element by element, with broadcasting."""
     operands = call.tensors
-    fields = join(call.ledger, broadcast(operands, call.shape), tuple(range(len(call.shape))), call.shape)
+    fields = join(call.ledger, broadcast(operands, call.shape), tuple(range(len(call.shape))))
     return Shadow(call.shape, fields, _zero(call, operands))
 
 
@@ -69,7 +69,7 @@ def prelu(call: Call) -> Shadow:
     x, weight = call.x, call.given["weight"]
     subs = tuple(range(len(x.shape)))
     own = (1,) if weight.shape[0] > 1 else (-1,)
-    fields = join(call.ledger, [(x, subs), (weight, own)], subs, call.shape)
+    fields = join(call.ledger, [(x, subs), (weight, own)], subs)
     return Shadow(call.shape, fields, x.zero)
 
 
@@ -130,9 +130,9 @@ def _squeezed(field: Any, keep: list[int]) -> Any:  # noqa: ANN401 (Field)
 
 RULES: Mapping[str, Any] = {
     **dict.fromkeys(
-        ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout", "clone", "contiguous",
-         "alias", "detach", "to", "_to_copy", "type_as", "lift_fresh", "lift_fresh_copy", "requires_grad", "alias_copy",
-         "float", "double", "half"), same
+        ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout", "clone",
+         "contiguous", "alias", "detach", "to", "_to_copy", "type_as", "lift_fresh", "lift_fresh_copy",
+         "requires_grad", "alias_copy", "float", "double", "half"), same
     ),
     **dict.fromkeys(
         ("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",

@@ -33,8 +33,6 @@ def transpose(call: Call) -> Shadow:
 def movedim(call: Call) -> Shadow:
     """Dimensions moved to other places."""
     source, target = (np.atleast_1d(call.given[name]).tolist() for name in ("source", "destination"))
-    order = np.moveaxis(np.empty([0] * len(call.x.shape)), source, target)
-    del order
     ndim = len(call.x.shape)
     rest = [d for d in range(ndim) if d not in [s % ndim for s in source]]
     places = dict(zip([t % ndim for t in target], [s % ndim for s in source], strict=True))
@@ -51,7 +49,11 @@ def expand(call: Call) -> Shadow:
         grown = [d for d, n in enumerate(call.shape) if d < new or x.shape[d - new] != n]
         return Shadow(call.shape, tuple(f for f in made.fields if f.live[0] in grown), x.zero)
     fields = tuple(
-        replace(f, labels=f.labels.reshape([1] * new + list(f.labels.shape)), inner=None if f.inner is None else f.inner + new)
+        replace(
+            f,
+            labels=f.labels.reshape([1] * new + list(f.labels.shape)),
+            inner=None if f.inner is None else f.inner + new,
+        )
         for f in x.fields
     )
     return Shadow(call.shape, fields, x.zero)
@@ -83,8 +85,8 @@ def repeat_interleave(call: Call) -> Shadow:
 
 def flip(call: Call) -> Shadow:
     """Backwards along dimensions."""
-    dims = [d % len(call.x.shape) for d in call.given["dims"]]
-    fields = tuple(replace(f, labels=np.flip(f.labels, [d for d in dims if f.labels.shape[d] > 1])) for f in call.x.fields)
+    dims = tuple(d % len(call.x.shape) for d in call.given["dims"])
+    fields = tuple(replace(f, labels=np.flip(f.labels, dims)) for f in call.x.fields)
     return Shadow(call.shape, fields, call.x.zero)
 
 

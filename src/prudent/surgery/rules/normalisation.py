@@ -16,7 +16,7 @@ def per_channel(call: Call) -> Shadow:
     own = [call.given.get(name) for name in ("weight", "bias", "running_mean", "running_var")]
     operands = [(x, subs), *[(part, (1,)) for part in own if part is not None]]
     freeze(call.ledger, x, "it is normalised along this dimension", [d for d in subs if d != 1])
-    fields = join(call.ledger, operands, subs, call.shape)
+    fields = join(call.ledger, operands, subs)
     affine = own[0] is not None and own[1] is not None
     return Shadow(call.shape, fields, zero=affine)
 
@@ -32,9 +32,7 @@ def layer_norm(call: Call) -> Shadow:
     count = len(call.given["normalized_shape"])
     subs = tuple(range(len(x.shape)))
     own = [call.given.get(name) for name in ("weight", "bias")]
-    fields = join(
-        call.ledger, [(x, subs), *[(part, subs[-count:]) for part in own if part is not None]], subs, call.shape
-    )
+    fields = join(call.ledger, [(x, subs), *[(part, subs[-count:]) for part in own if part is not None]], subs)
     for field in fields:
         if set(field.live) & set(subs[-count:]):
             call.ledger.change(field.labels, call.name)
@@ -53,7 +51,7 @@ def group_norm(call: Call) -> Shadow:
     if groups < x.shape[1] and vector.any():
         rows_of(call, vector, groups)
         call.ledger.change(vector, "group_norm")
-    fields = join(call.ledger, [(x, subs), *[(part, (1,)) for part in own if part is not None]], subs, call.shape)
+    fields = join(call.ledger, [(x, subs), *[(part, (1,)) for part in own if part is not None]], subs)
     return Shadow(call.shape, fields, zero=own[0] is not None and own[1] is not None)
 
 

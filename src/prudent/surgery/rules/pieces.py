@@ -94,11 +94,15 @@ def cat(call: Call) -> Shadow:
         Shadow(part.shape, tuple(f for f in part.fields if dim not in f.live), part.zero) for part in parts
     ]  # fmt: skip
     hidden = [(part, tuple(-s - 1 if s == dim else s for s in subs)) for part in rest]
-    kept = join(call.ledger, hidden, tuple(s for s in subs if s != dim), [n for s, n in enumerate(call.shape) if s != dim])
-    fields += [
-        Field(np.expand_dims(f.labels, dim), None if f.inner is None else f.inner + (f.inner >= dim), f.rows) for f in kept
-    ]
+    kept = join(call.ledger, hidden, tuple(s for s in subs if s != dim))
+    fields += [_wider(field, dim) for field in kept]
     return Shadow(call.shape, tuple(fields), all(part.zero for part in parts))
+
+
+def _wider(field: Field, dim: int) -> Field:
+    """With a new dimension of size 1."""
+    inner = None if field.inner is None else field.inner + (field.inner >= dim)
+    return Field(np.expand_dims(field.labels, dim), inner, field.rows)
 
 
 def _agree(call: Call, parts: Sequence[Shadow], live: tuple[int, ...], dim: int) -> bool:
@@ -127,9 +131,10 @@ def stack(call: Call) -> Shadow:
     parts = call.tensors
     dim = int(call.given.get("dim", 0)) % len(call.shape)
     subs = tuple(range(len(parts[0].shape)))
-    fields = join(call.ledger, [(part, subs) for part in parts], subs, parts[0].shape)
+    fields = join(call.ledger, [(part, subs) for part in parts], subs)
     made = tuple(
-        Field(np.expand_dims(f.labels, dim), None if f.inner is None else f.inner + (f.inner >= dim), f.rows) for f in fields
+        Field(np.expand_dims(f.labels, dim), None if f.inner is None else f.inner + (f.inner >= dim), f.rows)
+        for f in fields
     )
     return Shadow(call.shape, made, all(part.zero for part in parts))
 
@@ -140,7 +145,7 @@ def glu(call: Call) -> Shadow:
     half = x.shape[dim] // 2
     parts = [_ranged(call, dim, part, call.shape) for part in (slice(0, half), slice(half, None))]
     subs = tuple(range(len(x.shape)))
-    return Shadow(call.shape, join(call.ledger, [(part, subs) for part in parts], subs, call.shape), x.zero)
+    return Shadow(call.shape, join(call.ledger, [(part, subs) for part in parts], subs), x.zero)
 
 
 RULES: Mapping[str, Any] = {

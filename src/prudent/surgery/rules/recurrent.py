@@ -25,7 +25,7 @@ def recurrent(call: Call) -> tuple[Shadow, ...]:
         raise NotImplementedError  # projections
     hidden = parameters[1].shape[1]
     last = len(x.shape) - 1
-    freeze(call.ledger, x, "time runs along this dimension", [d for d in range(last)])
+    freeze(call.ledger, x, "time runs along this dimension", list(range(last)))
     read = Shadow(x.shape, tuple(f for f in x.fields if f.live == (last,)), x.zero)
     made: list[Labels] = []
     every: list[Labels] = []
@@ -68,14 +68,14 @@ def _cell(call: Call, read: Shadow, own: Sequence[Shadow], gates: int, hidden: i
     subs = (0, 1)
     flat = Shadow((1, read.shape[-1]), tuple(Field(f.labels.reshape(1, -1)) for f in read.fields))
     wide = Shadow((2, read.shape[-1]), flat.fields)
-    join(call.ledger, [(wide, subs), (own[0], (7, 1))], subs, wide.shape)
+    join(call.ledger, [(wide, subs), (own[0], (7, 1))], subs)
     for part in own:
         if part.parameter is not None:
             call.ledger.makers[part.parameter, 0] = None
         rows = part.along(0).reshape(gates, hidden)
         call.ledger.unite(rows, np.broadcast_to(units, rows.shape))
     call.ledger.unite(own[1].along(1), units)
-    return units
+    return np.asarray(units)
 
 
 def _start(call: Call, state: Shadow, every: Sequence[Labels]) -> None:
@@ -85,5 +85,5 @@ def _start(call: Call, state: Shadow, every: Sequence[Labels]) -> None:
     freeze(call.ledger, state, "layers, directions and examples", list(range(len(state.shape) - 1)))
 
 
-RULES: Mapping[str, Any] = {name: recurrent for name in GATES} | {f"{name}_cell": cell for name in GATES}
+RULES: Mapping[str, Any] = dict.fromkeys(GATES, recurrent) | {f"{name}_cell": cell for name in GATES}
 """Operation -> rule."""
