@@ -17,7 +17,7 @@ LEVELS = {
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "comparison",
-        "controls", "demands", "dropnet", "gradients", "granularities", "latency", "masks", "models",
+        "controls", "demands", "dropnet", "gradients", "granularities", "latency", "low_rank", "masks", "models",
         "network", "observation", "prediction", "pruning", "readings", "sampling", "schedules", "scopes",
         "scores", "sensitivities", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
     3: ("archive", "certificates", "data", "files", "keys", "networks", "parsing", "report", "run_folder",
