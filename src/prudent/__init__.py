@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prudent.certification import certify
     from prudent.errors import PrudentError
     from prudent.evaluation import evaluate
+    from prudent.low_rank.factorisation import Factorised, factorise
     from prudent.masks import Mask
     from prudent.networks import load, save
     from prudent.prediction import predict
@@ -32,6 +33,7 @@ __all__ = [
     "Batches",
     "Certificate",
     "Data",
+    "Factorised",
     "Losses",
     "Mask",
     "Metric",
@@ -44,6 +46,7 @@ __all__ = [
     "certify",
     "data",
     "evaluate",
+    "factorise",
     "load",
     "losses",
     "models",
@@ -62,6 +65,7 @@ _HOME = {
     "Batches": "prudent.batches",
     "Certificate": "prudent.types",
     "Data": "prudent.splits",
+    "Factorised": "prudent.low_rank.factorisation",
     "Losses": "prudent.types",
     "Mask": "prudent.masks",
     "Metric": "prudent.types",
@@ -71,6 +75,7 @@ _HOME = {
     "Shrunk": "prudent.surgery.shrinking",
     "certify": "prudent.certification",
     "evaluate": "prudent.evaluation",
+    "factorise": "prudent.low_rank.factorisation",
     "load": "prudent.networks",
     "losses": "prudent.risks",
     "predict": "prudent.prediction",

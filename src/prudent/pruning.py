@@ -169,7 +169,7 @@ def prune(
 
 
 def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
-    """What scores may be told of the units: in a traced network weights are judged, and the layout makes units of it."""
+    """What scores may be told of the units: in a traced network they judge weights, of which the layout makes units."""
     if layout is None:
         return {"granularity": granularity}
     return {"granularity": "weight", "shapes": {entry.name: entry.families.shape for entry in layout.entries}}

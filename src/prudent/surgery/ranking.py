@@ -15,7 +15,8 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
     """Scores under the names and in the shapes of the layout's entries.
 
     A unit's score is made of the scores of all weights that make it: of every layer, where several are coupled. Units
-    that no scored weight makes (hidden units of an LSTM) are judged by the weights that read them.
+    that no scored weight makes (hidden units of an LSTM) are judged by the weights that read them; those that no scored
+    weight reads either are left out, and so stay.
 
     Args:
         layout: the units.
@@ -23,7 +24,7 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
         reduction: "sum", "mean", "max" or "l2" over the weights of a unit.
 
     Raises:
-        BadInput: units without any score.
+        BadInput: no unit has a score.
     """
     shapes = {entry.name: entry.families.shape for entry in layout.entries}
     if {name: tuple(score.shape) for name, score in scores.items()} == shapes:
@@ -46,10 +47,11 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
     start, result = 1, {}
     for name, shape in shapes.items():
         end = start + int(np.prod(shape))
-        if not (counted | read)[start:end].all():
-            raise BadInput(f"there is no score for the units of {name!r}: name the layers to prune (layers=...)")
-        result[name] = torch.from_numpy(values[start:end].reshape(shape)).float()
+        if (counted | read)[start:end].all():
+            result[name] = torch.from_numpy(values[start:end].reshape(shape)).float()
         start = end
+    if not result:
+        raise BadInput(f"there is no score for the units of {', '.join(shapes)}: no scored weight makes or reads them")
     return result
 
 

@@ -14,7 +14,8 @@ from prudent.surgery.calls import operation
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.tracing import Trace
 
-OVER_CHANNELS = ("layer_norm", "rms_norm", "group_norm", "mean", "var", "std")
+OVER_DIMENSIONS = ("mean", "var", "std")
+OVER_CHANNELS = ("layer_norm", "rms_norm", "group_norm", *OVER_DIMENSIONS)
 
 
 class OfTheRest(nn.Module):
@@ -48,6 +49,13 @@ class _Runner(fx.Interpreter):
         source = n.args[0]
         assert isinstance(source, fx.Node)  # noqa: S101 (these operations have a tensor first)
         kept = self._kept(self.traced.shadows[source.name])
+        if operation(n) in OVER_DIMENSIONS:
+            dims = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim")
+            rank = len(self.traced.shadows[source.name].shape)
+            over = (
+                range(rank) if not dims else [d % rank for d in (dims if isinstance(dims, (list, tuple)) else [dims])]
+            )
+            kept = {dim: places for dim, places in kept.items() if dim in over}
         if not kept:
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
@@ -76,7 +84,7 @@ class _Runner(fx.Interpreter):
         else:
             args = [small, *args[1:]]
         answer = n.target(*args, **kwargs)  # type: ignore[operator]
-        if answer.ndim != x.ndim:
+        if name in OVER_DIMENSIONS:  # what is gone lay in dimensions that are gone now
             return answer
         large = torch.zeros([x.shape[d] if answer.shape[d] != 1 else 1 for d in range(x.ndim)], dtype=answer.dtype)
         where = [kept[d] if d in kept and large.shape[d] > 1 else torch.arange(large.shape[d]) for d in range(x.ndim)]
