@@ -33,14 +33,18 @@ class Proof:
     inputs: int
 
 
-def prove(masked: nn.Module, small: nn.Module, example: Example, *, random_inputs: int = 8) -> Proof:
+LARGE = 20_000
+"""Numbers in one example from which on one random batch has to do, since each run takes long."""
+
+
+def prove(masked: nn.Module, small: nn.Module, example: Example, *, random_inputs: int | None = None) -> Proof:
     """Compare two networks in float64 on the given inputs and on random ones of the same shape.
 
     Args:
         masked: the network with the removed parts set to zero. Neither network is changed.
         small: what was cut from it.
         example: inputs; numbers are also replaced by random ones, indices (integers) are not.
-        random_inputs: at least so many random inputs.
+        random_inputs: at least so many random inputs; by default 8, or one batch of large ones.
 
     Raises:
         CannotPrune: they differ by more than rounding, or the cut network does not run.
@@ -55,13 +59,16 @@ def prove(masked: nn.Module, small: nn.Module, example: Example, *, random_input
 
 
 def compare(
-    masked: nn.Module, small: nn.Module, example: Example, *, random_inputs: int = 8
+    masked: nn.Module, small: nn.Module, example: Example, *, random_inputs: int | None = None
 ) -> tuple[float, float, int]:
     """Largest relative difference, what rounding explains of it, and on how many inputs.
 
     Raises:
         CannotPrune: the cut network does not run where the masked one does.
     """
+    if random_inputs is None:
+        leaves = [t for t in pytree.tree_leaves(arguments(example)) if isinstance(t, Tensor)]
+        random_inputs = 8 if sum(t.numel() for t in leaves) <= LARGE * size(example) else 1
     for dtype, tolerance in ((torch.float64, TOLERANCE), (torch.float32, TOLERANCE_SINGLE)):
         inputs = [_cast(example, dtype), *_random(example, dtype, random_inputs)]
         expected = _answers(masked, inputs, dtype)

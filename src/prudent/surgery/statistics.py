@@ -50,7 +50,7 @@ class _Runner(fx.Interpreter):
         assert isinstance(source, fx.Node)  # noqa: S101 (these operations have a tensor first)
         kept = self._kept(self.traced.shadows[source.name])
         if operation(n) in OVER_DIMENSIONS:
-            dims = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim")
+            dims: Any = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim")
             rank = len(self.traced.shadows[source.name].shape)
             over = (
                 range(rank) if not dims else [d % rank for d in (dims if isinstance(dims, (list, tuple)) else [dims])]

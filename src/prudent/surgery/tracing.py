@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
@@ -101,8 +103,36 @@ def trace(model: nn.Module, example: Example) -> Trace:
             unwrapped first.
     """
     _check_wrapping(model)
+    signature = _signature(model, example)
+    if model in _TRACED and _TRACED[model][0] == signature:
+        return _TRACED[model][1]
     prunable(model)  # refuses weights that are computed, by masks or parametrisations, and says what to do first
-    return walk(model, export(model, example))
+    made = walk(model, export(model, example))
+    _TRACED[model] = (signature, made)
+    return made
+
+
+_TRACED: "weakref.WeakKeyDictionary[nn.Module, tuple[object, Trace]]" = weakref.WeakKeyDictionary()
+"""The last trace of each network that is still alive: cutting it again at another sparsity takes no new trace."""
+
+
+def _signature(model: nn.Module, example: Example) -> object:
+    """All that a trace depends on, as far as it can be told: sizes, ties, and the plain attributes of each module."""
+    leaves, spec = pytree.tree_flatten(arguments(example))
+    given = tuple((tuple(t.shape), t.dtype, t.device) if isinstance(t, Tensor) else repr(t) for t in leaves)
+    state = tuple((name, tuple(v.shape), v.dtype, v.device, v.data_ptr()) for name, v in model.state_dict().items())
+    modules = tuple(
+        (
+            path,
+            type(module),
+            tuple((k, repr(v)) for k, v in vars(module).items() if isinstance(v, PLAIN) and k != "training"),
+        )
+        for path, module in model.named_modules()
+    )
+    return given, str(spec), state, modules
+
+
+PLAIN = (bool, int, float, str, tuple, list, type(None))
 
 
 def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.Graph | None = None) -> Trace:
