@@ -18,12 +18,13 @@ LEVELS = {
         "uncertainty"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "comparison",
         "controls", "demands", "dropnet", "gradients", "granularities", "latency", "masks", "models",
-        "network", "observation", "prediction", "pruning", "readings", "sampling", "schedules", "scopes",
-        "scores", "sensitivities", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
-    3: ("archive", "certificates", "data", "files", "keys", "networks", "parsing", "report", "run_folder",
-        "settings", "sources", "splits", "store"),
+        "network", "observation", "onnx_graph", "prediction", "probed_layers", "pruning", "readings",
+        "runtimes", "sampling", "schedules", "scopes",
+        "scores", "sensitivities", "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
+    3: ("archive", "certificates", "data", "export", "files", "keys", "named_networks", "networks", "parsing",
+        "probing", "report", "run_folder", "settings", "sources", "splits", "store"),
     4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference",
-        "results", "scheduling", "studies", "summary", "tables"),
+        "results", "scheduling", "shipping", "studies", "summary", "tables", "terminal"),
 }  # fmt: skip
 
 
