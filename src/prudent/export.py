@@ -179,7 +179,7 @@ def _compare(
         equal = seen = 0
         for rows in torch.split(chosen, count):
             with torch.no_grad():
-                eager = model(rows)
+                eager = run(model, rows)
             dtype, own = eager.dtype, eager.double().numpy()
             other = answers(running, rows).astype(np.float64)
             if own.shape != other.shape or not np.isfinite(own).all():

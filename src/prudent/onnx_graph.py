@@ -76,6 +76,9 @@ def to_onnx(model: nn.Module, example: Tensor, *, opset: int | None = None) -> b
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )  # fmt: skip
             proto: Any = program.model_proto if program is not None else None
+            first = proto.graph.input[0].type.tensor_type.shape.dim[0]
+            if not first.dim_param:
+                raise ValueError(f"the batch is always {first.dim_value}")
     except Exception as error:
         raise BadInput(
             f"{type(model).__name__} cannot be exported to ONNX ({_cause(error)}): its forward must be traceable by "

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -84,17 +84,20 @@ def race(
     import torch
 
     from prudent.named_networks import named_network
+    from prudent.runtimes import Runtime
+    from prudent.scopes import check_choice
     from prudent.speed import bench
 
-    batches = _numbers("batch", batch)
+    batches, runtimes = _numbers("batch", batch), [word.strip() for word in runtime.split(",")]
+    for word in runtimes:
+        check_choice("runtime", word, Runtime)
     named = named_network(network, data=data, builder=builder)
     dense = named.dense() if beside is None else _module(named_network(beside, data=data, builder=builder).network)
     # how long a pass takes does not depend on what is in the image, and the data may not be here
     example = torch.rand(max(batches), *named.shape, generator=torch.Generator().manual_seed(0))
     speeds = bench(
         named.network, dense, example,
-        runtimes=[word.strip() for word in runtime.split(",")],  # type: ignore[misc]  # bench refuses other words
-        batches=batches, threads=_numbers("threads", threads), turns=turns,
+        runtimes=cast("list[Runtime]", runtimes), batches=batches, threads=_numbers("threads", threads), turns=turns,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(asdict(speeds), indent=1))

@@ -15,6 +15,7 @@ from prudent.latency import take_turns, threads_of_torch
 from prudent.network import check_runs, macs, parameters
 from prudent.pruning import Pruned
 from prudent.runtimes import Runtime, starter
+from prudent.scopes import check_choice
 from prudent.surgery.shrinking import Shrunk
 from prudent.wording import fixed, percent, plural
 
@@ -115,6 +116,8 @@ def bench(
     for what, values in (("batches", batches), ("threads", threads)):
         if not values or min(values) < 1:
             raise BadInput(f"{what} are numbers of at least 1; got {tuple(values)}")
+    for runtime in runtimes:
+        check_choice("runtime", runtime, Runtime)
     if not runtimes or len(example) == 0:
         raise BadInput("a measurement needs at least one runtime and one input")
     median_interval([0.0] * turns, level=level)
