@@ -87,6 +87,8 @@ def test_median_interval_refuses_too_few_values():
     with pytest.raises(BadInput, match="needs 8 values; got 7"):
         median_interval([1.0] * 7, level=0.99)
     assert median_interval([3.0] * 6) == (3.0, 3.0)
+    # 6 values miss the median with chance 2 / 2 ** 6 on either side together: exactly this level
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], level=1 - 2 / 2**6) == (1.0, 6.0)
     for level in (0, 1, 1.5):
         with pytest.raises(BadInput, match=r"lies in \(0, 1\)"):
             median_interval([1.0] * 9, level=level)

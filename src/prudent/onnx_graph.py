@@ -69,7 +69,7 @@ def to_onnx(model: nn.Module, example: Tensor, *, opset: int | None = None) -> b
     # two rows: a batch of 1 would be taken for a constant
     rows = example.detach().cpu()[torch.arange(2) % len(example)]
     try:
-        with seeded(0), torch.no_grad(), _quiet(), _unfused():
+        with seeded(0), torch.no_grad(), _quiet():
             program = torch.onnx.export(
                 standalone(model), (rows,), dynamo=True, verbose=False, opset_version=opset,
                 input_names=["input"], output_names=["logits"],
@@ -151,17 +151,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _unfused() -> Iterator[None]:
-    """Encoder layers of torch as the operations they consist of: ONNX has no operator for the fused ones."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _cause(error: BaseException) -> str:
