@@ -13,18 +13,18 @@ ROOT = Path(prudent.__file__).parent
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
-    0: ("__init__", "_version", "errors", "catalogue", "seeds", "types", "wording"),
+    0: ("__init__", "_version", "catalogue", "errors", "seeds", "types", "wording"),
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
-    2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles", "comparison",
-        "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency", "low_rank", "masks",
-        "models",
-        "network", "observation", "prediction", "pruning", "readings", "sampling", "schedules", "scopes",
-        "scores", "scoring", "sensitivities", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
-    3: ("archive", "assembling", "certificates", "data", "files", "keys", "merging", "networks", "parsing", "report",
-        "run_folder", "settings", "sources", "splits", "store"),
-    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference",
-        "results", "scheduling", "studies", "summary", "tables"),
+    2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
+        "comparison", "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency",
+        "low_rank", "masks", "models", "network", "observation", "onnx_graph", "prediction", "probed_layers",
+        "pruning", "readings", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring", "sensitivities",
+        "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
+    3: ("archive", "assembling", "certificates", "data", "export", "files", "keys", "merging", "named_networks",
+        "networks", "parsing", "probing", "report", "run_folder", "settings", "sources", "splits", "store"),
+    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference", "results",
+        "scheduling", "shipping", "studies", "summary", "tables", "terminal"),
 }  # fmt: skip
 
 
@@ -102,7 +102,9 @@ def test_help_imports_nothing_heavy():
 import sys
 from prudent.cli import run
 assert run(["--help"]) == 0
-heavy = {"torch", "numpy", "scipy", "sklearn", "plotly", "pydantic", "jinja2", "lightning_fabric"} & set(sys.modules)
+heavy = {
+    "torch", "numpy", "scipy", "sklearn", "plotly", "pydantic", "jinja2", "lightning_fabric", "onnx"
+} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

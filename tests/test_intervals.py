@@ -1,9 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import binom, t
 
 from prudent.errors import BadInput
-from prudent.intervals import clopper_pearson, lower_limit, over_seeds, upper_limit
+from prudent.intervals import clopper_pearson, lower_limit, median_interval, over_seeds, upper_limit
 from tests.conftest import vectors
 
 
@@ -50,3 +52,43 @@ def test_over_seeds():
 def test_refusals(k, n, delta):
     with pytest.raises(BadInput):
         upper_limit(k, n, delta=delta)
+
+
+@pytest.mark.parametrize("n", range(6, 15))
+def test_median_interval_holds_the_level_by_enumeration_of_all_outcomes(n):
+    # each value lies below the true median or above it with equal chance: 2 ** n outcomes, all equally likely
+    inside = dict.fromkeys(range(1, n // 2 + 1), 0)
+    for outcome in product((0, 1), repeat=n):
+        below = sum(outcome)
+        for k in inside:
+            inside[k] += k <= below <= n - k
+    wide = [k for k, count in inside.items() if count >= 0.95 * 2**n]
+    values = [float(v) for v in np.random.default_rng(n).permutation(n)]
+    assert median_interval(values) == (max(wide) - 1.0, float(n - max(wide)))
+
+
+@pytest.mark.parametrize("n", [20, 51, 200, 1001])
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
+def test_median_interval_is_the_narrowest_that_holds_by_the_binomial_distribution(n, level):
+    values = np.random.default_rng(0).normal(size=n)
+    lo, hi = median_interval(list(values), level=level)
+    ranked = np.sort(values).tolist()
+    k = ranked.index(lo) + 1
+    assert ranked.index(hi) == n - k
+    assert 1 - 2 * binom.cdf(k - 1, n, 0.5) >= level
+    assert 2 * k + 1 > n or 1 - 2 * binom.cdf(k, n, 0.5) < level
+    if n == 51 and level == 0.95:
+        assert (k, n + 1 - k) == (19, 33)  # the tables' ranks
+
+
+def test_median_interval_refuses_too_few_values():
+    with pytest.raises(BadInput, match="at level 0.95 needs 6 values; got 5"):
+        median_interval([1.0] * 5)
+    with pytest.raises(BadInput, match="needs 8 values; got 7"):
+        median_interval([1.0] * 7, level=0.99)
+    assert median_interval([3.0] * 6) == (3.0, 3.0)
+    # 6 values miss the median with chance 2 / 2 ** 6 on either side together: exactly this level
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], level=1 - 2 / 2**6) == (1.0, 6.0)
+    for level in (0, 1, 1.5):
+        with pytest.raises(BadInput, match=r"lies in \(0, 1\)"):
+            median_interval([1.0] * 9, level=level)

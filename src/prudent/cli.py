@@ -14,8 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
+from prudent import shipping
 from prudent._version import __version__
 from prudent.errors import BadInput, PrudentError
+from prudent.terminal import AsJson, print_table
 
 DONE, REFUSED, NOTHING_CERTIFIED, INTERRUPTED = 0, 2, 3, 130
 
@@ -29,8 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def main() -> None:
@@ -173,8 +173,12 @@ def methods(as_json: AsJson = False) -> int:
         typer.echo(json.dumps(found, indent=1))
         return DONE
     for noun, entries in found.items():
-        _print_table(f"{noun}s", ("name", "what", "source"), [tuple(entry.values()) for entry in entries], narrow=False)
+        print_table(f"{noun}s", ("name", "what", "source"), [tuple(entry.values()) for entry in entries], narrow=False)
     return DONE
+
+
+app.command("export")(shipping.export)
+app.command("bench")(shipping.race)
 
 
 def _network(folder: Path) -> Any:  # noqa: ANN401 (a module; torch is not imported here)
@@ -198,7 +202,7 @@ def _say(results: dict[str, Any], summary: dict[str, Any]) -> None:
     """The claim, a table, and where everything is."""
     from prudent.summary import COLUMNS, declared_certificate, means, table
 
-    _print_table(results["study"]["name"], COLUMNS, table(results), narrow=True)
+    print_table(results["study"]["name"], COLUMNS, table(results), narrow=True)
     if means(results):
         typer.echo(means(results))
     if len(results["certificates"]) > 1:
@@ -208,21 +212,6 @@ def _say(results: dict[str, Any], summary: dict[str, Any]) -> None:
         typer.echo(declared_certificate(results)["needed"])
     typer.echo(f"Page: {summary['report']}")
     typer.echo(f"Check it: prudent verify {shlex.quote(summary['certificate'])}")
-
-
-def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], *, narrow: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
-    for column in columns:
-        shown.add_column(column, no_wrap=narrow, overflow="fold")
-    for row in rows:
-        # Text, not markup: a name may hold square brackets
-        shown.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 100).print(shown)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Intervals for proportions and over seeds."""
+"""Intervals for proportions, medians and over seeds."""
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 
 from scipy.special import betaincinv, stdtrit
@@ -33,6 +34,40 @@ def clopper_pearson(k: int, n: int, *, level: float = 0.95) -> tuple[float, floa
     """Two-sided exact interval of a proportion k of n at the given level, (1 - level) / 2 in each tail."""
     tail = (1 - level) / 2
     return lower_limit(k, n, delta=tail), upper_limit(k, n, delta=tail)
+
+
+def median_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float]:
+    """Distribution-free interval of the median: the k-th smallest and the k-th largest value.
+
+        P(x_(k) <= median <= x_(n+1-k)) >= 1 - 2 P(Binomial(n, 1/2) < k)        k the largest for which this is >= level
+
+    Counted in whole numbers, so it holds exactly, for independent values of any distribution.
+
+    Args:
+        values: n numbers, in any order; at level 0.95 at least 6.
+        level: in (0, 1).
+
+    Returns: (lo, hi), two of the values.
+
+    Raises:
+        BadInput: level outside (0, 1), or too few values for any interval of this level.
+
+    Source: Thompson 1936, "On Confidence Ranges for the Median and Other Expectation Distributions for Populations of
+    Unknown Distribution Form".
+    """
+    if not 0 < level < 1:
+        raise BadInput(f"the level of an interval lies in (0, 1); got {level}")
+    n, k, below = len(values), 0, 0
+    tail = Fraction(1 - level) / 2 * 2**n
+    # `below` counts the outcomes of n coins with at most k heads
+    while 2 * k < n and below + math.comb(n, k) <= tail:
+        below += math.comb(n, k)
+        k += 1
+    if k == 0:
+        needed = math.ceil(1 - math.log2(1 - level))
+        raise BadInput(f"an interval of the median at level {level:g} needs {needed} values; got {n}")
+    ranked = sorted(values)
+    return ranked[k - 1], ranked[n - k]
 
 
 def over_seeds(values: Sequence[float], *, better: Literal["lower", "higher", "neither"] = "lower") -> Metric:

@@ -2,7 +2,10 @@
 
 import statistics
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,31 +46,57 @@ def measure(network: nn.Module, beside: nn.Module, example: Tensor, *, turns: in
     """
     if turns < 3:
         raise BadInput(f"a median and quartiles need at least 3 turns; got {turns}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.inference_mode(), evaluating(network), evaluating(beside):
-            for model in (network, beside) * 3:
-                model(example)
-            pairs = [_both(network, beside, example, swapped=bool(turn % 2)) for turn in range(turns)]
-    finally:
-        torch.set_num_threads(before)
-    own, other = (statistics.median(times) for times in zip(*pairs, strict=True))
-    low, _, high = statistics.quantiles((b / a for a, b in pairs), n=4)
+    with threads_of_torch(threads), torch.inference_mode(), evaluating(network), evaluating(beside):
+        passes = [partial(one_pass, model, example) for model in (network, beside)]
+        owns, others = take_turns(passes[0], passes[1], turns=turns, warm_up=3)
+    own, other = statistics.median(owns), statistics.median(others)
+    low, _, high = statistics.quantiles((b / a for a, b in zip(owns, others, strict=True)), n=4)
     return Latency(milliseconds=1e3 * own, beside=1e3 * other, speedup=other / own, lo=low, hi=high)
 
 
-def _both(network: nn.Module, beside: nn.Module, example: Tensor, *, swapped: bool) -> tuple[float, float]:
-    # who goes first finds the caches as the other one left them, so they take turns at that too
-    if swapped:
-        other = _time(beside, example)
-        return _time(network, example), other
-    return _time(network, example), _time(beside, example)
+def take_turns(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    *,
+    turns: int,
+    warm_up: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[list[float], list[float]]:
+    """Time two pieces of work turn by turn.
+
+    Args:
+        first, second: the work; each returns when it is done.
+        turns: timed runs of each.
+        warm_up: untimed runs of each before them.
+        clock: seconds.
+
+    Returns: the seconds of each turn, of the first and of the second.
+    """
+    for work in (first, second) * warm_up:
+        work()
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(turns):
+        # who goes first finds the caches as the other one left them, so they take turns at that too
+        for which in (0, 1) if turn % 2 == 0 else (1, 0):
+            start = clock()
+            (first, second)[which]()
+            times[which].append(clock() - start)
+    return times
 
 
-def _time(model: nn.Module, example: Tensor) -> float:
-    start = time.perf_counter()
+@contextmanager
+def threads_of_torch(threads: int) -> Iterator[None]:
+    """So many threads for torch's operators inside, as many as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def one_pass(model: Callable[[Tensor], object], example: Tensor) -> None:
+    """Run a network once and wait until its device is done."""
     model(example)
     if example.device.type == "cuda":
         torch.cuda.synchronize(example.device)
-    return time.perf_counter() - start

@@ -1,0 +1,188 @@
+"""A network as plain ONNX, in memory: made by torch, stripped of what is nobody's business, run by ONNX Runtime."""
+
+import copy
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prudent.errors import BadInput, PrudentError, reason
+from prudent.network import parameters, seeded
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+MOST_BYTES = 2**31 - 2**20
+"""What one ONNX file may hold: a protobuf message ends at 2 GiB, and the graph itself needs some of it."""
+
+
+def check_onnx() -> None:
+    """Refuse where the packages that write and run ONNX are not installed; nothing is imported.
+
+    Raises:
+        PrudentError: says what to install.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PrudentError(f"ONNX needs {', '.join(missing)}, not installed here: pip install 'prudent[onnx]'")
+
+
+def standalone(model: nn.Module) -> nn.Module:
+    """A copy on the CPU in evaluation mode, without what torch.compile wraps around a network.
+
+    Whatever is done to the copy, the network's own modes, gradients and buffers stay as they are.
+    """
+    inner = getattr(model, "_orig_mod", model)
+    return copy.deepcopy(inner).cpu().eval().requires_grad_(requires_grad=False)
+
+
+def to_onnx(model: nn.Module, example: Tensor, *, opset: int | None = None) -> bytes:
+    """The network as an ONNX file's content: standard operators only, any batch size, weights inside.
+
+    The input is called "input", with a first dimension called "batch"; the output is called "logits". Stack traces,
+    which would carry the paths of the machine that it was made on, are taken out. Equal networks give equal bytes.
+
+    Args:
+        model: any network that torch.export can trace. Not changed: nor its modes, gradients, or random generators.
+        example: inputs (n, ...), n >= 1; only shape and dtype matter.
+        opset: version of ONNX's operators; None for torch's own choice.
+
+    Raises:
+        PrudentError: onnx, onnxscript or onnxruntime is not installed.
+        BadInput: the network cannot be traced for any batch size, uses operators that ONNX does not have, is too large
+            for one file, or the opset cannot be had.
+    """
+    check_onnx()
+    size = parameters(model) * max((p.element_size() for p in model.parameters()), default=4)
+    if size > MOST_BYTES:
+        raise BadInput(
+            f"one ONNX file holds at most 2 GiB; the network has {size:,} bytes of weights: use half precision"
+        )
+    # two rows: a batch of 1 would be taken for a constant
+    rows = example.detach().cpu()[torch.arange(2) % len(example)]
+    try:
+        with seeded(0), torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                standalone(model), (rows,), dynamo=True, verbose=False, opset_version=opset,
+                input_names=["input"], output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )  # fmt: skip
+            proto: Any = program.model_proto if program is not None else None
+            first = proto.graph.input[0].type.tensor_type.shape.dim[0]
+            if not first.dim_param:
+                raise ValueError(f"the batch is always {first.dim_value}")
+    except Exception as error:
+        raise BadInput(
+            f"{type(model).__name__} cannot be exported to ONNX ({_cause(error)}): its forward must be traceable by "
+            "torch.export and hold for any batch size"
+        ) from error
+    _check(proto, opset)
+    _strip(proto)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def opset_of(content: bytes) -> int:
+    """The version of ONNX's operators that a file uses."""
+    import onnx
+
+    return next(int(entry.version) for entry in onnx.load_from_string(content).opset_import if entry.domain == "")
+
+
+def session(content: bytes, *, threads: int = 1) -> "InferenceSession":
+    """ONNX Runtime on the CPU, ready to run a file's content.
+
+    Threads that wait do not spin: when two networks take turns, those of the one would slow the other down.
+
+    Raises:
+        PrudentError: onnxruntime is not installed.
+        BadInput: ONNX Runtime refuses the file.
+    """
+    check_onnx()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BadInput(f"ONNX Runtime refuses the exported network: {reason(error)}") from error
+
+
+def answers(running: "InferenceSession", inputs: Tensor) -> np.ndarray:
+    """What the network answers in ONNX Runtime.
+
+    Args:
+        running: from `session`; of one input and one output.
+        inputs: (n, ...) of the dtype of the example that it was exported with.
+
+    Raises:
+        BadInput: it does not run on them.
+    """
+    try:
+        answer: np.ndarray = running.run(None, {running.get_inputs()[0].name: inputs.numpy()})[0]
+    except Exception as error:
+        raise BadInput(
+            f"the exported network does not run in ONNX Runtime on inputs of shape {tuple(inputs.shape)} and "
+            f"{inputs.dtype}: {reason(error)}"
+        ) from error
+    return answer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's remarks on missing torchvision, deprecations and progress are not about the user's network."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _cause(error: BaseException) -> str:
+    """The first cause: the exporter's own message only says at which of its steps it stopped."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return reason(error)
+
+
+def _check(proto: Any, opset: int | None) -> None:  # noqa: ANN401 (an onnx.ModelProto)
+    import onnx
+
+    foreign = sorted(
+        {f"{node.domain}::{node.op_type}" for node in proto.graph.node if node.domain not in ("", "ai.onnx")}
+    )
+    if foreign or proto.functions:
+        names = foreign or sorted(function.name for function in proto.functions)
+        raise BadInput(f"plain ONNX needs standard operators; the network came out with {', '.join(names)}")
+    made = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    if opset is not None and made != opset:
+        raise BadInput(f"opset {opset} cannot be had for this network: leave opset out for {made}")
+    onnx.checker.check_model(proto)
+
+
+def _strip(message: Any) -> None:  # noqa: ANN401 (a protobuf message)
+    """Take notes and traces out of a message and of all that it consists of, in place."""
+    from google.protobuf.message import Message
+
+    for name in ("metadata_props", "doc_string"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                _strip(part)
