@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prudent.assembling import Architecture
 from prudent.building import build
 from prudent.data import DATA
 from prudent.errors import BadInput, reason
 from prudent.files import read_file
 from prudent.models import MODELS
-from prudent.networks import DESCRIPTION, Architecture, Saved, load
+from prudent.networks import DESCRIPTION, Saved, load
 from prudent.run_folder import STUDY
 from prudent.sources import load_data
 from prudent.splits import Data
