@@ -23,7 +23,7 @@ LEVELS = {
         "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
     3: ("archive", "assembling", "certificates", "data", "export", "files", "keys", "merging", "named_networks",
         "networks", "parsing", "probing", "report", "run_folder", "settings", "sources", "splits", "store"),
-    4: ("cells", "cli", "execution", "executors", "graph", "preflight", "progress", "reference", "results",
+    4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference", "results",
         "scheduling", "shipping", "studies", "summary", "tables", "terminal"),
 }  # fmt: skip
 

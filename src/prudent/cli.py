@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prudent import shipping
+from prudent import examining, shipping
 from prudent._version import __version__
 from prudent.errors import BadInput, PrudentError
 from prudent.terminal import AsJson, print_table
@@ -177,6 +177,7 @@ def methods(as_json: AsJson = False) -> int:
     return DONE
 
 
+app.command("doctor")(examining.doctor)
 app.command("export")(shipping.export)
 app.command("bench")(shipping.race)
 

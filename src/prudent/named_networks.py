@@ -55,7 +55,9 @@ class Named:
         raise BadInput(f"data set {data.name!r} has the splits {', '.join(data.splits)}; got {split!r}")
 
 
-def named_network(name: str, *, data: str | None = None, builder: str | None = None) -> Named:
+def named_network(
+    name: str, *, data: str | None = None, builder: str | None = None, shape: tuple[int, ...] | None = None
+) -> Named:
     """The network that a command line means.
 
     Args:
@@ -64,6 +66,7 @@ def named_network(name: str, *, data: str | None = None, builder: str | None = N
         data: a data set by name, or by "package.module:callable"; by default that of the run which the folder lies in.
         builder: what makes the network of a folder whose architecture is none of prudent's own: the name of an
             architecture, or "package.module:callable". Code that a file names is never run.
+        shape: of one input, for an architecture without data; it then has ten classes if it asks for their number.
 
     Raises:
         BadInput: no such folder or architecture, files that do not fit each other, an architecture without data to say
@@ -73,7 +76,7 @@ def named_network(name: str, *, data: str | None = None, builder: str | None = N
     """
     folder = Path(name)
     if not (folder / DESCRIPTION).is_file():
-        return _fresh(name, data, builder)
+        return _fresh(name, data, builder, shape)
     about = _described(folder).get("architecture")
     found = partial(load_data, data, {}) if data is not None else _data_of_run(folder)
     architecture = _architecture(about, builder, found)
@@ -85,7 +88,7 @@ def named_network(name: str, *, data: str | None = None, builder: str | None = N
     return Named(network=network, dense=dense, shape=architecture.shape, data=found)
 
 
-def _fresh(name: str, data: str | None, builder: str | None) -> Named:
+def _fresh(name: str, data: str | None, builder: str | None, shape: tuple[int, ...] | None) -> Named:
     if name not in MODELS and ":" not in name:
         raise BadInput(
             f"a network is a folder with {DESCRIPTION}, package.module:callable or an architecture; got {name!r}; "
@@ -93,6 +96,9 @@ def _fresh(name: str, data: str | None, builder: str | None) -> Named:
         )
     if builder is not None:
         raise BadInput(f"--build is for networks in a folder; {name!r} is built itself")
+    if data is None and shape is not None:
+        alone = partial(build, name, shape, 10, seed=0, options={})
+        return Named(network=alone(), dense=alone, shape=shape, data=None)
     if data is None:
         raise BadInput(f"network {name!r} needs --data, which says the shape of its inputs and the number of classes")
     found = load_data(data, {})

@@ -1,8 +1,9 @@
 """Masked network -> smaller network that computes the same, proved by running both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from prudent.errors import BadInput, CannotPrune
@@ -10,6 +11,7 @@ from prudent.examples import Example, first
 from prudent.masks import Mask
 from prudent.network import check_runs, macs, parameters
 from prudent.pruning import Pruned
+from prudent.surgery.burial import bury
 from prudent.surgery.cutting import plan_of
 from prudent.surgery.layouts import layout
 from prudent.surgery.plans import Plan, apply_plan
@@ -54,25 +56,25 @@ class Shrunk:
 def shrink(pruned: Pruned, example: Example) -> Shrunk:
     """Cut the removed channels or heads out of a masked network, and prove that its function did not change.
 
+    Of a mask of single weights the channels are cut that it has made dead: those that no weight reads any more, and
+    those that no weight makes, whose constant goes into the next biases.
+
     Args:
-        pruned: with granularity "channel" or "head". Not changed.
+        pruned: a masked network. Not changed.
         example: inputs (batch, ...), used to trace the network, for the comparison and to count multiply-accumulates.
 
     Returns: the smaller network with plan, proof and size. Where the proof fails for some layers only, their units are
     kept, as zeros, and `kept` says why.
 
     Raises:
-        CannotPrune: the mask removes single weights, which leaves no smaller layer; or nothing can be cut, or cut and
-            masked network disagree (then nothing is returned).
+        CannotPrune: the mask removes single weights and no channel is dead, so no layer would be smaller; or nothing
+            can be cut, or cut and masked network disagree (then nothing is returned).
         BadInput: the network does not run on `example`.
     """
-    if pruned.mask.granularity not in ("channel", "head"):
-        raise CannotPrune(
-            "a mask of single weights leaves every layer as large as it was: prune with granularity='channel' to "
-            "get a smaller network, or save the mask (1 bit a weight)"
-        )
     if isinstance(example, Tensor) and len(example) == 0:
         raise BadInput("shrink needs at least one example input")
+    if pruned.mask.granularity not in ("channel", "head"):
+        pruned = _with_dead_channels(pruned, example)
     if pruned.mask.cover is None and pruned.mask.granularity == "head":
         raise CannotPrune("heads are cut out of traced networks: give prune an example=..., so that it traces this one")
     made = _plain(pruned, example) if pruned.mask.cover is None else _traced(pruned, example)
@@ -87,6 +89,22 @@ def shrink(pruned: Pruned, example: Example) -> Shrunk:
         kept=made.kept,
         changing=made.changing,
     )
+
+
+def _with_dead_channels(pruned: Pruned, example: Example) -> Pruned:
+    """The network masked by channels: those that the zeros among its weights have made dead."""
+    if isinstance(example, Tensor):
+        check_runs(pruned.model, example)
+    units = layout(trace(pruned.model, example), granularity="channel")
+    found = bury(pruned.model, units, example)
+    if not any(which.any() for which in found.dead.values()):
+        raise CannotPrune(
+            "a mask of single weights leaves every layer as large as it was, and it has made no channel dead: prune "
+            "with granularity='channel' to get a smaller network, or save the mask (1 bit a weight)"
+        )
+    kept = {name: torch.from_numpy(~which) for name, which in found.dead.items() if which.any()}
+    mask = Mask(kept=kept, granularity="channel", cover=units.cover_of(kept))
+    return replace(pruned, model=found.model, mask=mask, layout=units)
 
 
 def _plain(pruned: Pruned, example: Example) -> Removal:
