@@ -110,16 +110,38 @@ def test_refusals(tmp_path):
         load(folder, build=build)
 
 
+def unsealed(files):
+    """The description without its hash of itself, for edits that are meant."""
+    about = json.loads(files["network.json"])
+    del about["seal"]
+    return about
+
+
 def test_a_missing_tensor_is_told():
     files = pack(pruned())
-    about = json.loads(files["network.json"])
+    about = unsealed(files)
     about["units"]["9.weight"] = [3]
     with pytest.raises(BadInput, match="does not fit"):
         unpack({**files, "network.json": json.dumps(about).encode()}, build=build)
 
 
+def test_a_changed_file_is_refused_by_name(tmp_path):
+    save(pruned(), tmp_path)
+    description, numbers = tmp_path / "network.json", tmp_path / "network.safetensors"
+    text, content = description.read_text(), numbers.read_bytes()
+    description.write_text(text.replace('"score": "magnitude"', '"score": "taylor"'))
+    with pytest.raises(BadInput, match=r"network\.json is not as it was written"):
+        load(tmp_path, build=build)
+    description.write_text(text)
+    numbers.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BadInput, match=r"network\.safetensors is not the file"):
+        load(tmp_path, build=build)
+    numbers.write_bytes(content)
+    assert load(tmp_path, build=build).sparsity == pruned().sparsity
+
+
 def with_architecture(files, **change):
-    about = json.loads(files["network.json"])
+    about = unsealed(files)
     about["architecture"] = {"name": "os:system", "shape": [1], "classes": 2, "options": {}} | change
     return {**files, "network.json": json.dumps(about).encode()}
 

@@ -5,6 +5,7 @@ its own layers and, 1 bit a channel, which channels of the original it keeps. Of
 says what their units cover; of those that left the user's class it holds the graph, so that they need no class to load.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
@@ -96,13 +97,14 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
             "classes": architecture.classes,
             "options": dict(architecture.options),
         }
-    text = json.dumps(about, indent=1, sort_keys=True) + "\n"
-    return {DESCRIPTION: text.encode(), NUMBERS: save_tensors(tensors)}
+    numbers = save_tensors(tensors)
+    about["sha256"] = hashlib.sha256(numbers).hexdigest()
+    return {DESCRIPTION: _sealed(about), NUMBERS: numbers}
 
 
 def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None = None) -> Saved:
     """The network in the two files that `pack` made. Arguments and errors as for `load`."""
-    about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
+    about, tensors = _read(files)
     try:
         return assemble(about, tensors, build)
     except PrudentError:
@@ -118,7 +120,7 @@ def mask_in(files: Mapping[str, bytes]) -> Mask:
         PrudentError: the files are not whole.
         BadInput: they hold no mask.
     """
-    about, tensors = _about(files[DESCRIPTION]), _tensors(files[NUMBERS])
+    about, tensors = _read(files)
     try:
         return stored_mask(about, tensors)
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -131,6 +133,24 @@ def kept_parameters(network: Saved) -> int:
         return parameters(network if isinstance(network, nn.Module) else network.model)
     gone = sum(int(removed.sum()) for removed in removed_elements(network.model, network.mask).values())
     return parameters(network.model) - gone
+
+
+def _sealed(about: dict[str, Any]) -> bytes:
+    """The description with a hash of itself: a change that nobody meant is found and refused by name."""
+    seal = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return (json.dumps(about | {"seal": seal}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _read(files: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and numbers, once both are known to be as they were written."""
+    about = _about(files[DESCRIPTION])
+    seal = about.pop("seal", None)
+    if seal is not None and seal != hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest():
+        raise BadInput(f"{DESCRIPTION} is not as it was written: it does not have the hash that it carries")
+    tensors = _tensors(files[NUMBERS])
+    if about.get("sha256") not in (None, hashlib.sha256(files[NUMBERS]).hexdigest()):
+        raise BadInput(f"{NUMBERS} is not the file that {DESCRIPTION} was written for: their hashes differ")
+    return about, tensors
 
 
 def _about(content: bytes) -> dict[str, Any]:
