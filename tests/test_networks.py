@@ -140,6 +140,28 @@ def test_a_changed_file_is_refused_by_name(tmp_path):
     assert load(tmp_path, build=build).sparsity == pruned().sparsity
 
 
+def test_the_plan_is_written_for_others_and_checked(tmp_path):
+    small = shrink(prune(chain(), sparsity=0.5, granularity="channel", scope="layer"), images(2)[0])
+    save(small, tmp_path)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    model = build()
+    for entry in plan["parameters"]:
+        value = model.get_parameter(f"{entry['module']}.{entry['parameter']}")
+        assert list(value.shape) == entry["shape"]
+        for dim, kept in entry["kept"].items():
+            value = value.index_select(int(dim), torch.tensor(kept))
+        assert list(value.shape) == entry["left"]
+        assert value.shape == small.model.get_parameter(f"{entry['module']}.{entry['parameter']}").shape
+    assert plan["attributes"]["3"] == {"out_channels": 3, "in_channels": 2}
+    text = (tmp_path / "plan.json").read_text()
+    (tmp_path / "plan.json").write_text(text.replace("0", "1", 1))
+    with pytest.raises(BadInput, match=r"plan\.json is not the file"):
+        load(tmp_path, build=build)
+    (tmp_path / "plan.json").unlink()
+    with pytest.raises(PrudentError, match=r"plan\.json"):
+        load(tmp_path, build=build)
+
+
 def with_architecture(files, **change):
     about = unsealed(files)
     about["architecture"] = {"name": "os:system", "shape": [1], "classes": 2, "options": {}} | change

@@ -25,17 +25,22 @@ from prudent.masks import Mask
 from prudent.network import parameters
 from prudent.pruning import Pruned
 from prudent.surgery import graphs
+from prudent.surgery.plans import Plan
 from prudent.surgery.shrinking import Shrunk
 
 SCHEMA = 3
 DESCRIPTION = "network.json"
 NUMBERS = "network.safetensors"
+PLAN = "plan.json"
 
 Saved = nn.Module | Pruned | Shrunk
 
 
 def save(network: Saved, folder: str | Path, *, architecture: Architecture | None = None) -> Path:
     """Write a network into a folder: network.json and network.safetensors, each whole or not at all.
+
+    Of a smaller network plan.json says besides, for people and other tools, which indices of which dimension of the
+    original's parameters are left.
 
     Args:
         network: a plain, a masked (`Pruned`) or a smaller (`Shrunk`) network; not changed. After more training, put
@@ -68,11 +73,14 @@ def load(folder: str | Path, *, build: Callable[[], nn.Module] | None = None) ->
         BadInput: the files do not fit each other, or not the network that `build` makes; or they do not say an
             architecture of prudent's own, and there is no `build`.
     """
-    return unpack({name: read_file(Path(folder) / name) for name in (DESCRIPTION, NUMBERS)}, build=build)
+    files = {name: read_file(Path(folder) / name) for name in (DESCRIPTION, NUMBERS)}
+    if "plan" in _about(files[DESCRIPTION]):
+        files[PLAN] = read_file(Path(folder) / PLAN)
+    return unpack(files, build=build)
 
 
 def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[str, bytes]:
-    """The two files of a network, as name -> content; the same network always gives the same bytes.
+    """The files of a network, as name -> content; the same network always gives the same bytes.
 
     Raises:
         BadInput: as for `save`.
@@ -99,7 +107,10 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
         }
     numbers = save_tensors(tensors)
     about["sha256"] = hashlib.sha256(numbers).hexdigest()
-    return {DESCRIPTION: _sealed(about), NUMBERS: numbers}
+    plan = {PLAN: _plan_text(network.plan)} if isinstance(network, Shrunk) else {}
+    if plan:
+        about["plan"] = hashlib.sha256(plan[PLAN]).hexdigest()
+    return {DESCRIPTION: _sealed(about), NUMBERS: numbers, **plan}
 
 
 def unpack(files: Mapping[str, bytes], *, build: Callable[[], nn.Module] | None = None) -> Saved:
@@ -135,6 +146,21 @@ def kept_parameters(network: Saved) -> int:
     return parameters(network.model) - gone
 
 
+def _plan_text(plan: Plan) -> bytes:
+    """Module, parameter, and for each dimension that is cut the indices that are left; of grouped ones the places."""
+    entries = []
+    for name, own in plan.slices.items():
+        module, _, parameter = name.rpartition(".")
+        entry: dict[str, Any] = {"module": module, "parameter": parameter, "shape": own.shape, "left": own.left}
+        if own.flat is None:
+            entry["kept"] = {str(dim): kept.tolist() for dim, kept in own.dims.items()}
+        else:
+            entry["places"] = own.flat.reshape(-1).tolist()
+        entries.append(entry)
+    attributes = {path: dict(values) for path, values in plan.attributes.items()}
+    return (json.dumps({"schema": SCHEMA, "parameters": entries, "attributes": attributes}, indent=1) + "\n").encode()
+
+
 def _sealed(about: dict[str, Any]) -> bytes:
     """The description with a hash of itself: a change that nobody meant is found and refused by name."""
     seal = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -150,6 +176,8 @@ def _read(files: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Tensor]
     tensors = _tensors(files[NUMBERS])
     if about.get("sha256") not in (None, hashlib.sha256(files[NUMBERS]).hexdigest()):
         raise BadInput(f"{NUMBERS} is not the file that {DESCRIPTION} was written for: their hashes differ")
+    if PLAN in files and about.get("plan") != hashlib.sha256(files[PLAN]).hexdigest():
+        raise BadInput(f"{PLAN} is not the file that {DESCRIPTION} was written for: their hashes differ")
     return about, tensors
 
 

@@ -14,7 +14,7 @@ from prudent.certificates import write_certificate
 from prudent.certification import certify
 from prudent.evaluation import evaluate, worst_class_error
 from prudent.graph import DENSE, Graph
-from prudent.networks import DESCRIPTION, NUMBERS, mask_in
+from prudent.networks import DESCRIPTION, NUMBERS, PLAN, mask_in
 from prudent.risks import losses
 from prudent.run_folder import certificate_file, network_folder
 from prudent.settings import Method, Settings
@@ -62,7 +62,9 @@ class Finished:
     def files(self, seed: int, method: str, sparsity: float) -> dict[str, bytes]:
         """The files of a network, as `prudent.load` reads them."""
         cell = self.graph.networks[seed, method, sparsity].network
-        return {name: self.store.read(cell.key, name) for name in (DESCRIPTION, NUMBERS)}
+        there = self.records[cell.key]["outputs"]
+        names = (DESCRIPTION, NUMBERS, *[name for name in (PLAN,) if name in there])
+        return {name: self.store.read(cell.key, name) for name in names}
 
 
 def network_results(finished: Finished) -> list[dict[str, Any]]:

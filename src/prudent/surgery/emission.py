@@ -14,6 +14,7 @@ from torch import fx, nn
 from prudent.errors import CannotPrune
 from prudent.examples import Example, mapped, size
 from prudent.surgery.calls import operation
+from prudent.surgery.graph_form import GraphForm
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.slicing import left
@@ -32,9 +33,7 @@ def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]
     given = program.module(check_guards=False)
     assert isinstance(given, fx.GraphModule)  # noqa: S101 (torch.export gives one)
     given.graph.eliminate_dead_code()
-    module = fx.GraphModule(
-        given, given.graph, class_name=type(model).__name__
-    )  # the given one refuses train() and eval()
+    module = GraphForm(given, given.graph, class_name=type(model).__name__)  # the given one refuses train() and eval()
     return module, walk(model, program, graph=module.graph)
 
 

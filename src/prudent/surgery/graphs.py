@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from prudent.errors import BadInput
+from prudent.surgery.graph_form import GraphForm
 
 MODULES = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Dropout, nn.Dropout1d,
@@ -75,7 +76,7 @@ def from_text(text: str) -> fx.GraphModule:
             info = fx.graph._PyTreeInfo(about["inputs"][0], pytree.treespec_loads(about["inputs"][1]), outputs)
             graph.set_codegen(fx.graph._PyTreeCodeGen(info))
         graph.lint()
-        return fx.GraphModule(root, graph)
+        return GraphForm(root, graph)
     except BadInput:
         raise
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, NotImplementedError) as error:
