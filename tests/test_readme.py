@@ -28,7 +28,8 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert scope["pattern"].sparsity == 0.5
     assert scope["control"].mask.removed_by_layer == scope["pruned"].mask.removed_by_layer
     exec(compile(third, "README.md", "exec"), scope)
-    assert sorted(p.name for p in (tmp_path / "small").iterdir()) == ["network.json", "network.safetensors"]
+    names = sorted(p.name for p in (tmp_path / "small").iterdir())
+    assert names == ["network.json", "network.safetensors", "plan.json"]
 
 
 def test_the_example_of_contributing_keeps_the_contract(tmp_path, monkeypatch):
