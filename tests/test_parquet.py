@@ -1,7 +1,6 @@
 """Reading images in the hub's parquet layout, on files made here in that layout."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -15,21 +14,7 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from prudent.data._parquet import read_images  # noqa: E402
 from prudent.errors import BadInput  # noqa: E402
-
-
-def write(path, pixels, labels, *, form="PNG", mode=None, image="image", label="label", names=None):
-    cells = []
-    for p in pixels:
-        buffer = io.BytesIO()
-        picture = Image.fromarray(p)
-        (picture.convert(mode) if mode else picture).save(buffer, form)
-        cells.append({"bytes": buffer.getvalue(), "path": None})
-    table = pa.table({image: cells, label: pa.array(labels, pa.int64())})
-    if names:
-        features = {image: {"_type": "Image"}, label: {"names": names, "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+from tests.parquet_files import write  # noqa: E402
 
 
 @pytest.fixture

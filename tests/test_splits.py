@@ -43,9 +43,35 @@ def test_a_separate_test_set():
         divide(held_out=(X, Y), test=101)
 
 
+@pytest.mark.parametrize("held_out", [None, (X + 100, Y)], ids=["one source", "a separate test set"])
+def test_fewer_training_examples_leave_the_other_splits_as_they_are(held_out):
+    whole, some, few = (divide(held_out=held_out, train=n) for n in (None, 25, 8))
+    assert (len(some.train), len(few.train)) == (25, 8)
+    for split in ("validation", "certification", "test"):
+        assert some.splits[split].fingerprint == few.splits[split].fingerprint == whole.splits[split].fingerprint
+    assert set(few.train.ids) < set(some.train.ids) < set(whole.train.ids)
+    np.testing.assert_allclose(few.train.inputs, X[few.train.ids].astype(np.float32))
+    np.testing.assert_array_equal(few.train.labels, Y[few.train.ids])
+    left = len(whole.train)
+    assert divide(held_out=held_out, train=left).fingerprint == whole.fingerprint
+    assert divide(held_out=held_out, train=left + 1).fingerprint == whole.fingerprint
+
+
+def test_which_training_examples_are_kept_is_drawn_by_the_seed():
+    # the source is sorted by class in many data sets, so the first of it would be of one class
+    assert divide(train=8).train.ids.tolist() == divide(train=8).train.ids.tolist()
+    assert divide(train=8).train.ids.tolist() != divide(train=8, seed=1).train.ids.tolist()
+    shares = np.mean([np.isin(np.arange(100), divide(train=20, seed=seed).train.ids) for seed in range(400)], axis=0)
+    # each example is kept in a fifth of 400 draws: 80 +- 8, so 5 standard deviations are 0.1
+    assert abs(shares - 0.2).max() < 0.1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"train": 0}, "train needs a whole number >= 1 of training examples, or None for all; got 0"),
+        ({"train": -3}, "train needs a whole number >= 1 .* got -3"),
+        ({"test": 70, "train": 5}, "train 0"),
         ({"test": 70}, "train 0"),
         ({"test": 0}, "every split of 'x' needs examples"),
         ({"certification": 0}, "needs examples"),
@@ -58,6 +84,12 @@ def test_a_separate_test_set():
 def test_refusals(change, message):
     with pytest.raises(BadInput, match=message):
         divide(**change)
+
+
+@pytest.mark.parametrize("train", [True, 2.0, "8"])
+def test_a_number_of_training_examples_is_whole(train, unchecked):
+    with pytest.raises(BadInput, match=f"train needs a whole number .* got {train!r}"):
+        divide(train=train)
 
 
 def examples(ids, split="train"):

@@ -174,9 +174,12 @@ def partition(
     test: int,
     seed: int,
     about: str,
+    train: int | None = None,
     held_out: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Data:
     """Divide examples at random into the four splits; what is left after the other three is for training.
+
+    `train` changes nothing of the other three splits, and fewer training examples are some of those of more.
 
     Args:
         inputs: (n, ...) all examples.
@@ -184,12 +187,16 @@ def partition(
         name, classes, about: as in `Data`.
         validation, certification, test: examples in each of these splits.
         seed: of the division.
+        train: at most so many of what is left, drawn by `seed`, make the train split, >= 1; None for all of it.
         held_out: (inputs, labels) of a separate test set; `test` of them, drawn by `seed`, make the test split, and
             none of `inputs` does.
 
     Raises:
-        BadInput: more examples asked for than there are, an empty split, NaN, labels outside the classes.
+        BadInput: more examples asked for than there are, an empty split, a `train` that is no whole number >= 1, NaN,
+            labels outside the classes.
     """
+    if train is not None and (not isinstance(train, int) or isinstance(train, bool) or train < 1):
+        raise BadInput(f"train needs a whole number >= 1 of training examples, or None for all; got {train!r}")
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(inputs))
     sizes = {"validation": validation, "certification": certification} | ({} if held_out else {"test": test})
@@ -202,6 +209,8 @@ def partition(
     for split, size in {"train": left, **sizes}.items():
         parts[split] = np.sort(order[start : start + size])  # type: ignore[index]
         start += size
+    if train is not None:
+        parts["train"] = np.sort(order[: min(train, left)])  # in the order drawn, not the first of the source
     splits = {split: _examples(inputs, labels, at, split) for split, at in parts.items()}
     if held_out is not None:
         if test > len(held_out[0]):

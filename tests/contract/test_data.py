@@ -8,6 +8,7 @@ import pytest
 from prudent.data import DATA
 from prudent.errors import BadInput, UnknownName
 from prudent.sources import load_data
+from tests.parquet_files import write
 
 NAMES = list(DATA)
 
@@ -62,6 +63,29 @@ def test_absent_files_are_told_with_their_layout(name, tmp_path, monkeypatch):
     (tmp_path / name).mkdir()
     with pytest.raises(BadInput, match=r"needs (train|test)-\*\.parquet .*there are none"):
         DATA[name]()
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("mnist", ("image", "label")),
+        ("fashion_mnist", ("image", "label")),
+        ("svhn", ("image", "label")),
+        ("cifar10", ("img", "label")),
+        ("cifar100", ("img", "fine_label")),
+    ],
+)
+def test_fewer_training_examples_of_a_file_leave_the_other_splits_as_they_are(name, columns, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="parquet files need the extra 'hub'")
+    for split, n in (("train", 30), ("test", 12)):
+        pixels = np.random.default_rng(n).integers(0, 256, (n, 3, 3), np.uint8)
+        write(tmp_path / name / f"{split}-0.parquet", pixels, np.arange(n) % 4, image=columns[0], label=columns[1])
+    monkeypatch.setenv("PRUDENT_DATA", str(tmp_path))
+    sizes = {"validation": 5, "certification": 6, "test": 7}
+    whole, few = DATA[name](**sizes), DATA[name](**sizes, train=10)
+    assert [len(data.train) for data in (whole, few)] == [19, 10]
+    assert set(few.train.ids) < set(whole.train.ids)
+    assert all(few.splits[split].fingerprint == whole.splits[split].fingerprint for split in sizes)
 
 
 def test_options_reach_the_data_set():

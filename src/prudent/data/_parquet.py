@@ -25,6 +25,7 @@ def labelled_images(
     certification: int,
     test: int,
     seed: int,
+    train: int | None = None,
     config: str | None = None,
     image: str = "image",
     label: str = "label",
@@ -41,6 +42,7 @@ def labelled_images(
         certification=certification,
         test=test,
         seed=seed,
+        train=train,
         about=about,
         held_out=(tested, truth),
     )

@@ -4,13 +4,17 @@ from prudent.data._parquet import labelled_images
 from prudent.splits import Data
 
 
-def mnist(*, validation: int = 5000, certification: int = 5000, test: int = 10000, seed: int = 0) -> Data:
+def mnist(
+    *, train: int | None = None, validation: int = 5000, certification: int = 5000, test: int = 10000, seed: int = 0
+) -> Data:
     """70,000 grey images of handwritten digits, 28 x 28 pixels in [0, 1].
 
     The test split is taken from the official test set; the other three divide the official training set. Read from
     $PRUDENT_DATA/mnist/, or loaded from the hub.
 
     Args:
+        train: at most so many training examples, drawn by `seed` from the rest; None for all of it. The other three
+            splits are the same for every `train`.
         validation, certification, test: examples in these splits; the rest is for training.
         seed: of the division.
 
@@ -29,4 +33,5 @@ def mnist(*, validation: int = 5000, certification: int = 5000, test: int = 1000
         certification=certification,
         test=test,
         seed=seed,
+        train=train,
     )
