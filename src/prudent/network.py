@@ -1,5 +1,6 @@
 """What a network is to the rest of prudent: its prunable weights, its fingerprint, its modes, its arithmetic."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from prudent.errors import BadInput, CannotPrune, reason
@@ -115,6 +117,35 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
 
 
+def duplicate(model: nn.Module) -> nn.Module:
+    """A deep copy of a network, also where a module holds on to an activation, which by itself cannot be copied."""
+    held: dict[int, Any] = {}
+    for module in model.modules():
+        for value in tensors_within(vars(module)):
+            if not value.is_leaf:
+                held[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, held)
+
+
+def tensors_within(attributes: Mapping[str, Any]) -> Iterator[Tensor]:
+    """Tensors among the attributes of a module, in lists and dicts too; without parameters, buffers and children."""
+    for name, value in attributes.items():
+        if name not in ("_parameters", "_buffers", "_modules"):
+            yield from (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """What the forward pass sets on modules (counters, activations) is undone."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
     """The model in evaluation mode, but with batch normalisations that normalise by the batch, as in training.
@@ -178,12 +209,17 @@ def macs_by_layer(model: nn.Module, example: Example) -> dict[str, int]:
     counts: dict[str, int] = {}
     counter = FlopCounterMode(display=False)
     fast = torch.backends.mha.get_fastpath_enabled()
+    trained = [p for p in model.parameters() if p.requires_grad]  # the counter hooks into gradients, and stumbles there
     # the fused encoder layers are one operation to the counter, which does not know it and would count nothing
     torch.backends.mha.set_fastpath_enabled(False)
     try:
+        for parameter in trained:
+            parameter.requires_grad = False
         with torch.no_grad(), evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
             model(*args, **kwargs)
     finally:
+        for parameter in trained:
+            parameter.requires_grad = True
         torch.backends.mha.set_fastpath_enabled(fast)
     prefix = type(model).__name__
     per_module = {str(name): sum(flops.values()) for name, flops in counter.get_flop_counts().items()}

@@ -57,7 +57,10 @@ def to_text(graph: fx.GraphModule) -> str:
             if isinstance(module, MODULES)
         },
         "plain": {
-            name: [list(value.shape), str(value.dtype).removeprefix("torch."), isinstance(value, nn.Parameter), value.requires_grad]
+            name: [
+                list(value.shape), str(value.dtype).removeprefix("torch."), isinstance(value, nn.Parameter),
+                value.requires_grad,
+            ]
             for name, value in graph.state_dict(keep_vars=True).items()
         },
         "inputs": None if info is None else [list(info.orig_args), _spec_text(info.in_spec)],

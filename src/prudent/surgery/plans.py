@@ -1,6 +1,5 @@
 """Which elements of a network's parameters stay: a plan, applied to states and optimisers in both directions."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prudent.errors import BadInput
+from prudent.network import duplicate
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,7 +153,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         BadInput: the plan names what the network does not have, or in another shape.
     """
-    small = copy.deepcopy(model)
+    small = duplicate(model)
     done: dict[int, nn.Parameter] = {}
     for path, module in small.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
@@ -199,7 +199,7 @@ def expand(small: nn.Module, original: nn.Module, plan: Plan) -> nn.Module:
         original: a network of the original shape. Not changed; running statistics of removed channels remain.
         plan: the plan that made `small`.
     """
-    large = copy.deepcopy(original)
+    large = duplicate(original)
     state, source = large.state_dict(), small.state_dict()
     parameters = {name for name, _ in large.named_parameters(remove_duplicate=False)}
     with torch.no_grad():
