@@ -2,13 +2,14 @@
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
@@ -94,9 +95,22 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         if id(weight) not in seen:
             seen.add(id(weight))
             found[f"{name}.weight" if name else "weight"] = weight
+    if isinstance(model, fx.GraphModule):
+        found |= {name: weight for name, weight in _weights_of_graph(model) if id(weight) not in seen}
     if not found:
         raise CannotPrune(f"{type(model).__name__} has no linear or convolution layer, so nothing to prune")
     return found
+
+
+def _weights_of_graph(model: fx.GraphModule) -> Iterator[tuple[str, nn.Parameter]]:
+    """Weights of a network that surgery left as a graph: there linear layers and convolutions are operations."""
+    own = dict(model.named_parameters())
+    for node in model.graph.nodes:
+        name = str(getattr(node.target, "overloadpacket", ""))
+        if node.op == "call_function" and (name == "aten.linear" or name.startswith("aten.conv")):
+            weight = node.args[1]
+            if isinstance(weight, fx.Node) and weight.op == "get_attr" and weight.target in own:
+                yield str(weight.target), own[str(weight.target)]
 
 
 def is_sequence(module: nn.Module) -> bool:
@@ -124,7 +138,9 @@ def duplicate(model: nn.Module) -> nn.Module:
         for value in tensors_within(vars(module)):
             if not value.is_leaf:
                 held[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, held)
+    with warnings.catch_warnings():  # torch's graphs copy their own deprecated classes
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(model, held)
 
 
 def tensors_within(attributes: Mapping[str, Any]) -> Iterator[Tensor]:
