@@ -131,7 +131,7 @@ def _attributes(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def stored_mask(about: Mapping[str, Any], tensors: dict[str, Tensor]) -> Mask:
     """The mask, taken out of `tensors`."""
-    shapes = {name: tuple(shape) for name, shape in about["units"].items()}
+    shapes = {name: tuple(about["units"][name]) for name in about.get("order", about["units"])}
     kept = {name: _from_bits(tensors.pop(f"{name}.mask"), shape) for name, shape in shapes.items()}
     pattern, block = (tuple(about[key]) if key in about else None for key in ("pattern", "block"))
     cover = None

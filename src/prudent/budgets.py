@@ -1,6 +1,5 @@
 """Budgets: the least sparsity at which a network has no more than so many parameters, or multiply-accumulates."""
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -10,7 +9,7 @@ from prudent.errors import BadInput
 from prudent.examples import Example, mapped
 from prudent.granularities import removed_elements
 from prudent.masks import Mask
-from prudent.network import macs, macs_by_layer, parameters
+from prudent.network import duplicate, macs, macs_by_layer, parameters
 from prudent.surgery.cutting import as_graph, plan_of
 from prudent.surgery.plans import apply_plan
 
@@ -93,7 +92,7 @@ def _cut_without_numbers(model: nn.Module, mask: Mask) -> nn.Module:
     """The smaller network on the meta device: shapes, and no arithmetic."""
     plan = plan_of(model, mask)
     with torch.no_grad():
-        return apply_plan(copy.deepcopy(model).to("meta"), plan)
+        return apply_plan(duplicate(model).to("meta"), plan)
 
 
 def _macs_of_traced(model: nn.Module, mask: Mask, example: Example) -> int:

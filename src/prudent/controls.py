@@ -4,7 +4,6 @@ Whether a mask is good because of *which* weights it keeps, or only because of *
 the values they have, is what these four answer.
 """
 
-import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -14,7 +13,7 @@ from torch import nn
 
 from prudent.errors import CannotPrune
 from prudent.masks import Mask, select
-from prudent.network import Scores, seeded
+from prudent.network import Scores, duplicate, seeded
 from prudent.seeds import stream
 
 Control = Literal["random", "shuffled", "inverted", "reinit"]
@@ -68,7 +67,7 @@ def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:
     Raises:
         CannotPrune: a module with parameters of its own that does not know how to draw them.
     """
-    fresh = copy.deepcopy(model)
+    fresh = duplicate(model)
     with seeded(stream("fresh weights", seed)):
         for name, module in fresh.named_modules():
             if not any(True for _ in module.parameters(recurse=False)):

@@ -1,14 +1,17 @@
 """What a network is to the rest of prudent: its prunable weights, its fingerprint, its modes, its arithmetic."""
 
+import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from prudent.errors import BadInput, CannotPrune, reason
@@ -92,9 +95,22 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         if id(weight) not in seen:
             seen.add(id(weight))
             found[f"{name}.weight" if name else "weight"] = weight
+    if isinstance(model, fx.GraphModule):
+        found |= {name: weight for name, weight in _weights_of_graph(model) if id(weight) not in seen}
     if not found:
         raise CannotPrune(f"{type(model).__name__} has no linear or convolution layer, so nothing to prune")
     return found
+
+
+def _weights_of_graph(model: fx.GraphModule) -> Iterator[tuple[str, nn.Parameter]]:
+    """Weights of a network that surgery left as a graph: there linear layers and convolutions are operations."""
+    own = dict(model.named_parameters())
+    for node in model.graph.nodes:
+        name = str(getattr(node.target, "overloadpacket", ""))
+        if node.op == "call_function" and (name == "aten.linear" or name.startswith("aten.conv")):
+            weight = node.args[1]
+            if isinstance(weight, fx.Node) and weight.op == "get_attr" and weight.target in own:
+                yield str(weight.target), own[str(weight.target)]
 
 
 def is_sequence(module: nn.Module) -> bool:
@@ -113,6 +129,37 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def duplicate(model: nn.Module) -> nn.Module:
+    """A deep copy of a network, also where a module holds on to an activation, which by itself cannot be copied."""
+    held: dict[int, Any] = {}
+    for module in model.modules():
+        for value in tensors_within(vars(module)):
+            if not value.is_leaf:
+                held[id(value)] = value.detach().clone()
+    with warnings.catch_warnings():  # torch's graphs copy their own deprecated classes
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(model, held)
+
+
+def tensors_within(attributes: Mapping[str, Any]) -> Iterator[Tensor]:
+    """Tensors among the attributes of a module, in lists and dicts too; without parameters, buffers and children."""
+    for name, value in attributes.items():
+        if name not in ("_parameters", "_buffers", "_modules"):
+            yield from (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """What the forward pass sets on modules (counters, activations) is undone."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 @contextmanager
@@ -178,12 +225,17 @@ def macs_by_layer(model: nn.Module, example: Example) -> dict[str, int]:
     counts: dict[str, int] = {}
     counter = FlopCounterMode(display=False)
     fast = torch.backends.mha.get_fastpath_enabled()
+    trained = [p for p in model.parameters() if p.requires_grad]  # the counter hooks into gradients, and stumbles there
     # the fused encoder layers are one operation to the counter, which does not know it and would count nothing
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
+        for parameter in trained:
+            parameter.requires_grad = False
+        with torch.no_grad(), seeded(0), evaluating(model), sdpa_kernel(SDPBackend.MATH), counter:
             model(*args, **kwargs)
     finally:
+        for parameter in trained:
+            parameter.requires_grad = True
         torch.backends.mha.set_fastpath_enabled(fast)
     prefix = type(model).__name__
     per_module = {str(name): sum(flops.values()) for name, flops in counter.get_flop_counts().items()}

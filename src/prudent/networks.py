@@ -241,6 +241,7 @@ def _of_mask(mask: Mask) -> tuple[dict[str, Any], dict[str, Tensor]]:
     about |= {k: list(v) for k, v in (("pattern", mask.pattern), ("block", mask.block)) if v is not None}
     tensors = {f"{name}.mask": _bits(kept) for name, kept in mask.kept.items()}
     if mask.cover is not None:
+        about["order"] = list(mask.kept)  # by which units are numbered; keys of JSON are sorted
         about["cover"] = {name: len(arrays) for name, arrays in sorted(mask.cover.items())}
         for name, arrays in mask.cover.items():
             for i, units in enumerate(arrays):

@@ -1,6 +1,5 @@
 """A network -> a pruned copy of it with the mask that made it."""
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,7 @@ from prudent.errors import BadInput
 from prudent.examples import Example
 from prudent.granularities import layout_for, removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
-from prudent.network import Reweighted, Scores, check_runs, prunable
+from prudent.network import Reweighted, Scores, check_runs, duplicate, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scoring import ask_score, name_of_score
 from prudent.surgery.layouts import Layout
@@ -153,7 +152,7 @@ def prune(
         mask = make(sparsity)
     if control is not None:
         mask = controlled(control, mask, per_unit, seed=seed)
-    start = reinitialised(model, seed=seed) if control == "reinit" else copy.deepcopy(model)
+    start = reinitialised(model, seed=seed) if control == "reinit" else duplicate(model)
     removed = removed_elements(start, mask)
     if isinstance(scores, Reweighted) and control is None:
         reweight(start, scores, removed)

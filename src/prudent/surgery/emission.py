@@ -16,6 +16,7 @@ from prudent.examples import Example, mapped, size
 from prudent.surgery.calls import operation
 from prudent.surgery.graph_form import GraphForm
 from prudent.surgery.plans import Plan, apply_plan
+from prudent.surgery.proving import CONSTANTS
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.slicing import left
 from prudent.surgery.tracing import Trace, export, walk
@@ -33,7 +34,10 @@ def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]
     given = program.module(check_guards=False)
     assert isinstance(given, fx.GraphModule)  # noqa: S101 (torch.export gives one)
     given.graph.eliminate_dead_code()
-    module = GraphForm(given, given.graph, class_name=type(model).__name__)  # the given one refuses train() and eval()
+    # the given one refuses train() and eval()
+    module = GraphForm(given, given.graph, class_name=type(model).__name__)
+    own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]} | set(model.state_dict())
+    module.meta[CONSTANTS] = [name for name, _ in module.named_buffers() if name not in own]
     return module, walk(model, program, graph=module.graph)
 
 
@@ -71,7 +75,11 @@ def emit(model: nn.Module, graph: fx.GraphModule, traced: Trace, gone: np.ndarra
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
     graph.recompile()
-    return graph.train(model.training)
+    graph.train(model.training)
+    modes = {path: module.training for path, module in model.named_modules()}
+    for path, module in graph.named_modules():
+        module.training = modes.get(path, model.training)
+    return graph
 
 
 def _sizes(shadow: Any, traced: Trace, gone: np.ndarray) -> Any:  # noqa: ANN401 (nested as outputs are)
@@ -227,14 +235,25 @@ def _restore_modules(graph: fx.GraphModule, model: nn.Module, plan: Plan) -> Non
             known = dict(small.named_modules())
             if isinstance(known.get(path), nn.modules.batchnorm._BatchNorm):
                 if path not in done:
-                    _replace(graph, path, known[path])
+                    _replace(graph, path, _plain(known[path], node.meta["val"].ndim))
                     done.add(path)
                 _call(graph, node, path)
         elif name in ("dropout", "feature_dropout"):
-            kind = nn.Dropout if name == "dropout" else nn.Dropout1d
+            rank = node.meta["val"].ndim
+            kind = nn.Dropout if name == "dropout" else {4: nn.Dropout2d, 5: nn.Dropout3d}.get(rank, nn.Dropout1d)
             path = f"dropout_of_graph_{n}"
             graph.add_module(path, kind(float(node.args[1])))
             _call(graph, node, path)
+
+
+def _plain(norm: nn.Module, ndim: int) -> nn.Module:
+    """A batch normalisation of torch's own kind: one of another class may do more, which the graph does itself."""
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)  # noqa: S101 (the caller looked)
+    kind = {4: nn.BatchNorm2d, 5: nn.BatchNorm3d}.get(ndim, nn.BatchNorm1d)
+    own = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    own._parameters.update(norm._parameters)
+    own._buffers.update(norm._buffers)
+    return own.train(norm.training)
 
 
 def _of_norms(model: nn.Module, plan: Plan) -> dict[str, Mapping[str, Any]]:

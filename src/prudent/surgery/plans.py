@@ -1,6 +1,5 @@
 """Which elements of a network's parameters stay: a plan, applied to states and optimisers in both directions."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prudent.errors import BadInput
+from prudent.network import duplicate
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,32 +119,51 @@ class Plan:
             small: what was cut from it.
 
         Raises:
-            BadInput: the optimiser holds a parameter that the original does not have.
+            BadInput: the optimiser holds a parameter that the original does not have, or state that cannot be cut.
+                The optimiser is as it was then.
         """
+        # of a tied parameter any name will do, but one that the plan knows
         names = {id(p): name for name, p in original.named_parameters(remove_duplicate=False)}
         new = dict(small.named_parameters(remove_duplicate=False))
         for group in optimizer.param_groups:
-            unknown = [p for p in group["params"] if id(p) not in names or names[id(p)] not in new]
+            unknown = [p for p in group["params"] if id(p) not in names]
             if unknown:
                 raise BadInput(
                     f"the optimiser holds a parameter of shape {tuple(unknown[0].shape)} that is not one of the "
                     "network's: give the network that it was made for"
                 )
+        cut = {
+            parameter: {key: self._cut_state(names[id(parameter)], key, value) for key, value in state.items()}
+            for parameter, state in optimizer.state.items()
+            if id(parameter) in names
+        }
         for group in optimizer.param_groups:
             replaced = []
             for parameter in group["params"]:
-                name = names[id(parameter)]
-                state = optimizer.state.pop(parameter, None)
-                if state is not None:
-                    optimizer.state[new[name]] = {k: self._cut_state(name, parameter, v) for k, v in state.items()}
-                replaced.append(new[name])
+                optimizer.state.pop(parameter, None)
+                own = new.get(names[id(parameter)])  # a graph has no parameters that it does not use
+                if own is not None:
+                    replaced.append(own)
+                    if parameter in cut:
+                        optimizer.state[own] = cut[parameter]
             group["params"] = replaced
 
-    def _cut_state(self, name: str, parameter: Tensor, value: Any) -> Any:  # noqa: ANN401 (an optimiser's state)
+    def _cut_state(self, name: str, key: str, value: Any) -> Any:  # noqa: ANN401 (an optimiser's state)
         own = self.slices.get(name)
-        if own is None or not isinstance(value, Tensor) or value.shape != parameter.shape:
+        if own is None or not isinstance(value, Tensor) or value.numel() == 1:
             return value
-        return own.take(value).clone()
+        if tuple(value.shape) == own.shape:
+            return own.take(value).clone()
+        factored = value.ndim == len(own.shape) and all(
+            n in (1, m) for n, m in zip(value.shape, own.shape, strict=True)
+        )
+        if not factored or own.flat is not None:
+            raise BadInput(
+                f"the optimiser's state {key!r} of {name!r} has shape {tuple(value.shape)}, which the plan cannot cut "
+                f"like the parameter, {own.shape}: make a new optimiser for the smaller network"
+            )
+        dims = {d: kept for d, kept in own.dims.items() if value.shape[d] > 1}
+        return Slice(shape=tuple(value.shape), dims=dims).take(value).clone()
 
 
 def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
@@ -153,7 +172,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         BadInput: the plan names what the network does not have, or in another shape.
     """
-    small = copy.deepcopy(model)
+    small = duplicate(model)
     done: dict[int, nn.Parameter] = {}
     for path, module in small.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""
@@ -199,7 +218,7 @@ def expand(small: nn.Module, original: nn.Module, plan: Plan) -> nn.Module:
         original: a network of the original shape. Not changed; running statistics of removed channels remain.
         plan: the plan that made `small`.
     """
-    large = copy.deepcopy(original)
+    large = duplicate(original)
     state, source = large.state_dict(), small.state_dict()
     parameters = {name for name, _ in large.named_parameters(remove_duplicate=False)}
     with torch.no_grad():

@@ -1,6 +1,5 @@
 """Families out of a network: the user's own class where it can say the new sizes, else a graph; and the proof."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,12 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from prudent.errors import CannotPrune
+from prudent.errors import CannotPrune, PrudentError, reason
 from prudent.examples import Example
+from prudent.network import duplicate
 from prudent.surgery.emission import emit, graph_of
 from prudent.surgery.layouts import Layout
 from prudent.surgery.plans import Plan, apply_plan
-from prudent.surgery.proving import Proof, prove
+from prudent.surgery.proving import CannotTell, Proof, prove
 from prudent.surgery.slicing import attention_attributes, plan_without
 from prudent.surgery.statistics import OfTheRest
 from prudent.surgery.tracing import Trace
@@ -47,7 +47,7 @@ class Removal:
 
 def silenced(model: nn.Module, traced: Trace, gone: np.ndarray) -> nn.Module:
     """A copy of the network with everything that belongs to these families set to zero, in all parameters."""
-    quiet = copy.deepcopy(model)
+    quiet = duplicate(model)
     own = dict(quiet.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, fields in traced.parameters.items():
@@ -70,26 +70,40 @@ def remove(masked: nn.Module, units: Layout, removed: Mapping[str, np.ndarray], 
     Raises:
         CannotPrune: not one layer's units can be removed.
     """
-    gone = units.families_of(removed)
+    wanted = {name: which for name, which in removed.items() if which.any()}
     try:
-        return _removed(masked, units.trace, gone, example)
+        return _removed(masked, units.trace, units.families_of(wanted), example)
+    except CannotTell:
+        raise
     except CannotPrune as error:
-        wanted = {name: which for name, which in removed.items() if which.any()}
         if len(wanted) == 1:
             raise
         first = error
-    fine: dict[str, np.ndarray] = {}
     kept: dict[str, str] = {}
-    for name, which in wanted.items():
-        try:
-            _removed(masked, units.trace, units.families_of({name: which}), example)
-            fine[name] = which
-        except CannotPrune as error:
-            kept[name] = str(error)
+    half = len(wanted) // 2
+    fine = [name for part in (list(wanted)[:half], list(wanted)[half:])
+            for name in _fine(masked, units, {name: wanted[name] for name in part}, example, kept)]  # fmt: skip
     if not fine:
         raise first
-    made = _removed(masked, units.trace, units.families_of(fine), example)
+    made = _removed(masked, units.trace, units.families_of({name: wanted[name] for name in fine}), example)
     return replace(made, kept=kept)
+
+
+def _fine(
+    masked: nn.Module, units: Layout, wanted: Mapping[str, np.ndarray], example: Example, kept: dict[str, str]
+) -> list[str]:
+    """The layers whose units can be removed, found by halving, since each attempt is proved; `kept` gets the others."""
+    try:
+        _removed(masked, units.trace, units.families_of(wanted), example)
+    except CannotPrune as error:
+        names = list(wanted)
+        if len(names) == 1:
+            kept[names[0]] = str(error)
+            return []
+        half = len(names) // 2
+        parts = names[:half], names[half:]
+        return [n for part in parts for n in _fine(masked, units, {name: wanted[name] for name in part}, example, kept)]
+    return list(wanted)
 
 
 def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Example) -> Removal:
@@ -100,15 +114,24 @@ def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Exampl
     reference = _of_the_rest(masked, traced, gone, example) if changing else masked
     try:
         small = apply_plan(masked, plan)
-        proof = prove(reference, small, example)
+        proof = prove(reference, small, example, plan=None if changing else plan)
         return Removal(model=small, plan=plan, proof=proof, form="module", changing=changing)
     except CannotPrune:
         pass
-    graph, again = graph_of(masked, example)
-    emitted = emit(masked, graph, again, _same(traced, again, gone), plan)
+    emitted = _as_graph(masked, traced, gone, plan, example)
     plan = Plan(slices=plan.slices)
-    proof = prove(reference, emitted, example)
+    proof = prove(reference, emitted, example, plan=None if changing else plan)
     return Removal(model=emitted, plan=plan, proof=proof, form="graph", changing=changing)
+
+
+def _as_graph(masked: nn.Module, traced: Trace, gone: np.ndarray, plan: Plan, example: Example) -> nn.Module:
+    try:
+        graph, again = graph_of(masked, example)
+        return emit(masked, graph, again, _same(traced, again, gone), plan)
+    except PrudentError:
+        raise
+    except Exception as error:  # the graph's code is torch's, and what it stumbles over is anybody's
+        raise CannotPrune(f"the network cannot be rewritten as a smaller graph: {reason(error)}") from error
 
 
 def _of_the_rest(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Example) -> nn.Module:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from prudent.errors import BadInput, CannotPrune
-from prudent.examples import Example, first
+from prudent.errors import BadInput, CannotPrune, reason
+from prudent.examples import Example, first, size
 from prudent.masks import Mask
 from prudent.network import check_runs, macs, parameters
 from prudent.pruning import Pruned
@@ -83,7 +83,7 @@ def shrink(pruned: Pruned, example: Example) -> Shrunk:
         plan=made.plan,
         proof=made.proof,
         params=parameters(made.model),
-        macs=macs(made.model, first(example)),
+        macs=_macs_of_one(made.model, example),
         mask=pruned.mask,
         form=made.form,
         kept=made.kept,
@@ -107,12 +107,24 @@ def _with_dead_channels(pruned: Pruned, example: Example) -> Pruned:
     return replace(pruned, model=found.model, mask=mask, layout=units)
 
 
+def _macs_of_one(model: nn.Module, example: Example) -> int:
+    stumbled = (RuntimeError, ValueError, TypeError, AssertionError, IndexError)
+    try:
+        return macs(model, first(example))
+    except stumbled:  # its code says how many examples there are
+        pass
+    try:
+        return macs(model, example) // max(size(example), 1)
+    except stumbled as error:
+        raise BadInput(f"the network does not run on the example as it is given: {reason(error)}") from error
+
+
 def _plain(pruned: Pruned, example: Example) -> Removal:
     if isinstance(example, Tensor):
         check_runs(pruned.model, example)
     plan = plan_of(pruned.model, pruned.mask)
     small = apply_plan(pruned.model, plan)
-    return Removal(model=small, plan=plan, proof=prove(pruned.model, small, example), form="module")
+    return Removal(model=small, plan=plan, proof=prove(pruned.model, small, example, plan=plan), form="module")
 
 
 def _traced(pruned: Pruned, example: Example) -> Removal:

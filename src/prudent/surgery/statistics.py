@@ -71,6 +71,7 @@ class _Runner(fx.Interpreter):
 
     def _over_the_rest(self, n: fx.Node, args: list[Any], kwargs: dict[str, Any], kept: dict[int, Tensor]) -> Any:  # noqa: ANN401
         x: Tensor = args[0]
+        kept = {dim: places.to(x.device) for dim, places in kept.items()}
         small = x
         for dim, places in kept.items():
             small = small.index_select(dim, places)
@@ -86,8 +87,9 @@ class _Runner(fx.Interpreter):
         answer = n.target(*args, **kwargs)  # type: ignore[operator]
         if name in OVER_DIMENSIONS:  # what is gone lay in dimensions that are gone now
             return answer
-        large = torch.zeros([x.shape[d] if answer.shape[d] != 1 else 1 for d in range(x.ndim)], dtype=answer.dtype)
-        where = [kept[d] if d in kept and large.shape[d] > 1 else torch.arange(large.shape[d]) for d in range(x.ndim)]
+        large = torch.zeros([x.shape[d] if answer.shape[d] != 1 else 1 for d in range(x.ndim)]).to(answer)
+        where = [kept[d] if d in kept and large.shape[d] > 1 else torch.arange(large.shape[d], device=x.device)
+            for d in range(x.ndim)]  # fmt: skip
         large[torch.meshgrid(*where, indexing="ij")] = answer
         return large
 

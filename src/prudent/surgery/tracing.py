@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
-from prudent.network import evaluating, prunable
+from prudent.network import attributes_kept, evaluating, prunable
 from prudent.surgery.calls import Call, operation, tensors_in
 from prudent.surgery.families import Families, resolve
 from prudent.surgery.ledger import Ledger
@@ -24,6 +23,7 @@ from prudent.surgery.parameters import Parameters, fields_of
 from prudent.surgery.rules import RULES, Rule
 from prudent.surgery.rules.elementwise import pointwise
 from prudent.surgery.shadow import Field, Shadow, freeze
+from prudent.surgery.signature import signature_of
 
 IGNORED = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 
@@ -67,7 +67,13 @@ def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torc
         )
         shapes = (*shapes[0], *shapes[1].values())
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), evaluating(model), _quiet():
+        with (
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),
+            evaluating(model),
+            attributes_kept(model),
+            _quiet(),
+        ):
             warnings.simplefilter("ignore")
             program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -103,7 +109,7 @@ def trace(model: nn.Module, example: Example) -> Trace:
             unwrapped first.
     """
     _check_wrapping(model)
-    signature = _signature(model, example)
+    signature = signature_of(model, example)
     if model in _TRACED and _TRACED[model][0] == signature:
         return _TRACED[model][1]
     prunable(model)  # refuses weights that are computed, by masks or parametrisations, and says what to do first
@@ -114,25 +120,6 @@ def trace(model: nn.Module, example: Example) -> Trace:
 
 _TRACED: "weakref.WeakKeyDictionary[nn.Module, tuple[object, Trace]]" = weakref.WeakKeyDictionary()
 """The last trace of each network that is still alive: cutting it again at another sparsity takes no new trace."""
-
-
-def _signature(model: nn.Module, example: Example) -> object:
-    """All that a trace depends on, as far as it can be told: sizes, ties, and the plain attributes of each module."""
-    leaves, spec = pytree.tree_flatten(arguments(example))
-    given = tuple((tuple(t.shape), t.dtype, t.device) if isinstance(t, Tensor) else repr(t) for t in leaves)
-    state = tuple((name, tuple(v.shape), v.dtype, v.device, v.data_ptr()) for name, v in model.state_dict().items())
-    modules = tuple(
-        (
-            path,
-            type(module),
-            tuple((k, repr(v)) for k, v in vars(module).items() if isinstance(v, PLAIN) and k != "training"),
-        )
-        for path, module in model.named_modules()
-    )
-    return given, str(spec), state, modules
-
-
-PLAIN = (bool, int, float, str, tuple, list, type(None))
 
 
 def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.Graph | None = None) -> Trace:

@@ -1,0 +1,39 @@
+"""What a trace depends on, as a value to compare: a network whose signature has changed must be traced again."""
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from prudent.examples import Example, arguments
+
+
+def signature_of(model: nn.Module, example: Example) -> object:
+    """All that a trace depends on, as far as it can be told: sizes, ties, and the plain attributes of each module."""
+    leaves, spec = pytree.tree_flatten(arguments(example))
+    given = tuple((tuple(t.shape), t.dtype, t.device) if isinstance(t, Tensor) else repr(t) for t in leaves)
+    state = tuple((name, tuple(v.shape), v.dtype, v.device, v.data_ptr()) for name, v in model.state_dict().items())
+    modules = tuple(
+        (
+            path,
+            type(module),
+            tuple((k, _told(v)) for k, v in vars(module).items() if k not in NOT_TOLD),
+        )
+        for path, module in model.named_modules()
+    )
+    return given, str(spec), state, modules
+
+
+NOT_TOLD = ("training", "_parameters", "_buffers", "_modules")
+"""Attributes of modules that a trace does not depend on, or that the signature holds in another way."""
+
+
+def _told(value: object) -> object:
+    """An attribute as far as a change of it can be seen: numbers and words, and what a plain object holds of them."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype
+    if isinstance(value, (list, tuple)):
+        return [_told(part) for part in value]
+    if isinstance(value, dict):
+        return [(repr(key), _told(part)) for key, part in value.items()]
+    if isinstance(value, nn.Module):
+        return id(value)
+    return repr(value), repr(getattr(value, "__dict__", None)) if not callable(value) else None
