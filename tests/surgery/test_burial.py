@@ -125,10 +125,19 @@ def test_a_unit_that_only_seems_dead_on_the_example_stays():
         shrink(pruned, torch.zeros(3, 4))
 
 
-def test_of_a_very_sparse_network_most_goes():
+def perceptron():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(49, 40), nn.ReLU(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 4))
-    pruned = prune(model, sparsity=0.98)
+    return nn.Sequential(nn.Flatten(), nn.Linear(49, 40), nn.ReLU(), nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 4))
+
+
+def test_of_a_network_that_says_always_the_same_nothing_can_be_proved():
+    with pytest.raises(CannotPrune, match="answers the same for all inputs"):
+        shrink(prune(perceptron(), sparsity=0.98), torch.rand(3, 1, 7, 7))
+
+
+def test_of_a_very_sparse_network_most_goes():
+    model = perceptron()
+    pruned = prune(model, sparsity=0.95)
     small = shrink(pruned, torch.rand(3, 1, 7, 7))
     assert_same(small.model, pruned.model.eval(), 1, 7, 7)
     for layer, reader in ((1, 3), (3, 5)):  # by definition: rows that are not zero and are read

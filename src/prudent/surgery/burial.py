@@ -15,7 +15,7 @@ from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments, mapped
 from prudent.network import evaluating
 from prudent.surgery.layouts import Layout
-from prudent.surgery.proving import prove
+from prudent.surgery.proving import CannotTell, prove
 
 READERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers into whose bias a constant input can be folded; a convolution must not pad, or its borders would differ."""
@@ -48,6 +48,9 @@ def bury(model: nn.Module, units: Layout, example: Example) -> Burial:
         example: inputs, on which constants are read off; that they are constant follows from the zeros.
 
     Returns: the silenced copy and the dead units; none may be dead.
+
+    Raises:
+        CannotTell: the network answers the same whatever it is shown, so that nothing can be proved of it.
     """
     # in float64, where constants can be folded without an error that the proof would have to forgive
     current = copy.deepcopy(model).double()
@@ -128,6 +131,8 @@ def _silenced(model: nn.Module, units: Layout, numbers: np.ndarray, example: Exa
                 own[parameter].masked_fill_(gone, 0.0)
     try:
         prove(model, quiet, example)
+    except CannotTell:
+        raise
     except CannotPrune:
         return None
     return quiet
