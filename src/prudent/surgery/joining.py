@@ -69,7 +69,15 @@ def contracted(
             freeze(ledger, shadow, "it is summed over, and is not zero when removed", gone)
     if all(shadow.parameter is None for shadow, _ in operands):
         ledger.heads += [field.labels for field in fields if field.rows]
-    return Shadow(tuple(shape), fields, any(shadow.zero for shadow, _ in operands))
+    return Shadow(tuple(shape), fields, all(_silent(field, operands, out) for field in fields))
+
+
+def _silent(field: Field, operands: Sequence[tuple[Shadow, Subscripts]], out: Subscripts) -> bool:
+    """Whether a product is zero where a label of this field is removed: one factor that has the label is."""
+    live = {out[d] for d in field.live}
+    return any(
+        shadow.zero and any({subs[d] for d in own.live} == live for own in shadow.fields) for shadow, subs in operands
+    )
 
 
 def _entry(operand: int, field: Field, subs: Subscripts) -> _Entry:
