@@ -35,8 +35,8 @@ REFUSED = {
     "compiled": "cut model._orig_mod instead",
     "data_parallel": "cut model.module instead",
     "matmul_parameter": "no linear or convolution layer",
-    "in_place": "in_place|residual.py",  # written into while it is read: not understood
-    "gram_matrix": "awkward.py",  # a product of a tensor with itself ties two dimensions of it
+    "in_place": "fill at residual.py",  # written into while it is read: not understood
+    "gram_matrix": "two dimensions that could shrink become one",  # a product of a tensor with itself ties two dimensions of it
 }
 """Networks that a perfect tool would cut and prudent does not, with words of the answer."""
 STRICTER = {

@@ -89,7 +89,7 @@ def layout(traced: Trace, *, granularity: Granularity, changing: bool = False) -
     entries = tuple(_entries(families, offered, homes))
     if not entries:
         what = "attention heads" if granularity == "head" else "channels"
-        reason = next(iter(families.frozen.values()), "it has no layers that could lose any")
+        reason = _first_reason(traced)
         more = "; some could with changing=True" if not changing and families.changing else ""
         raise CannotPrune(f"no {what} of this network can be removed: {reason}{more}")
     number = np.zeros(int(families.of.max(initial=0)) + 1, dtype=np.int32)
@@ -104,6 +104,18 @@ def layout(traced: Trace, *, granularity: Granularity, changing: bool = False) -
         if (arrays := [a for f in fields if (a := number[families.of[f.labels]]).any()])
     }
     return Layout(entries=entries, cover=cover, trace=traced)
+
+
+def _first_reason(traced: Trace) -> str:
+    """Why the outputs of the first layer that makes any must stay; that kernels and inputs must is known."""
+    families = traced.families
+    for name, fields in traced.parameters.items():
+        for field in fields:
+            if len(field.live) == 1 and (name, field.live[0]) in traced.makers:
+                stays = [f for f in np.unique(families.of[field.labels]) if int(f) in families.frozen]
+                if stays:
+                    return families.frozen[int(stays[0])]
+    return next(iter(families.frozen.values()), "it has no layers that could lose any")
 
 
 def _offered(families: Families, traced: Trace, granularity: Granularity, *, changing: bool) -> set[int]:
