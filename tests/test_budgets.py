@@ -8,6 +8,7 @@ import prudent
 from prudent.budgets import macs_left, parameters_left
 from prudent.errors import BadInput
 from prudent.network import macs, parameters
+from prudent.pruning import prune
 from tests.conftest import chain
 
 EXAMPLE = torch.rand(1, 1, 8, 8)
@@ -95,3 +96,33 @@ def encoder(layers, heads):
 )
 def test_multiply_accumulates_counted_by_hand(layer, shape, by_hand):
     assert macs(layer, torch.rand(shape)) == by_hand
+
+
+def test_projections_of_attention_are_counted_by_their_weights():
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+            self.head = nn.Linear(16, 10)
+
+        def forward(self, x):
+            return self.head(self.attention(x, x, x, need_weights=False)[0][:, 0])
+
+    model, x = Attending(), torch.rand(1, 5, 16)
+    pruned = prune(model, sparsity=0.5, scope="layer")
+    # 5 tokens: half of 3 * 16 * 16 and of 16 * 16 for each, the two products whole, half of the head once
+    by_hand = 5 * (3 * 16 * 16 + 16 * 16) // 2 + 2 * 5 * 5 * 16 + 16 * 10 // 2
+    assert macs_left(model, pruned.mask, x) == by_hand
+
+
+def test_a_tied_weight_works_twice():
+    first, second = nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(first, nn.ReLU(), second)
+    assert macs_left(model, prune(model, sparsity=0.5).mask, torch.rand(1, 16)) == 256
+
+
+def test_a_budget_for_a_network_that_answers_pictures():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    pruned = prune(model, macs=10_000, example=torch.randn(1, 3, 8, 8))
+    assert 9_000 < macs_left(model, pruned.mask, torch.randn(1, 3, 8, 8)) <= 10_000

@@ -7,6 +7,7 @@ from torch import nn
 import prudent
 from prudent.errors import CannotPrune
 from prudent.network import prunable
+from prudent.pruning import prune
 from tests.conftest import assert_untouched, chain, snapshot
 
 KINDS = [("weight", {}), ("block", {"block": (2, 1)}), ("channel", {}), ("n:m", {"pattern": (1, 2)})]
@@ -79,3 +80,16 @@ class Scaled(nn.Module):
 def test_reinit_refuses_a_module_that_cannot_draw_its_weights():
     with pytest.raises(CannotPrune, match="reset_parameters"):
         prudent.prune(Scaled(), sparsity=0.5, control="reinit")
+
+
+@pytest.mark.parametrize("control", ["random", "shuffled"])
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+def test_controls_bring_nothing_back(control, granularity):
+    first = prune(chain(), sparsity=0.4, granularity=granularity, scope="layer")
+    second = prune(
+        first.model, sparsity=0.7, granularity=granularity, scope="layer", within=first.mask, control=control
+    )
+    plain = prune(first.model, sparsity=0.7, granularity=granularity, scope="layer", within=first.mask)
+    assert second.mask.removed_by_layer == plain.mask.removed_by_layer
+    for name, kept in second.mask.kept.items():
+        assert not (kept & ~first.mask.kept[name]).any()

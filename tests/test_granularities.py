@@ -10,6 +10,7 @@ from prudent.errors import BadInput, CannotPrune, UnknownName
 from prudent.granularities import removed_elements, unit_scores
 from prudent.masks import Mask, select
 from prudent.network import prunable
+from prudent.pruning import prune
 from prudent.scores.magnitude import magnitude
 from prudent.units import Units
 from tests.conftest import chain
@@ -241,3 +242,16 @@ def test_masks_that_do_not_fit_are_refused():
     ):
         with pytest.raises(BadInput, match=message):
             removed_elements(model, mask)
+
+
+@pytest.mark.parametrize(
+    "options", [{"granularity": "n:m", "pattern": (1, 2)}, {"granularity": "block", "block": (2, 2)}, {"scope": "row"}]
+)
+def test_a_transposed_convolution_has_no_rows_of_outputs(options):
+    model = nn.Sequential(nn.ConvTranspose2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 1))
+    sparsity = None if options.get("granularity") == "n:m" else 0.5
+    with pytest.raises(CannotPrune, match="'0' is a transposed convolution"):
+        prune(model, sparsity=sparsity, **options)
+    left = prune(model, sparsity=sparsity, layers=["2"], **options)
+    assert left.mask.sparsity == 0.5
+    assert set(left.mask.kept) == {"2.weight"}

@@ -2,9 +2,10 @@
 
 import pytest
 
+from prudent.consistency import method_problems
 from prudent.errors import BadInput, PrudentError
 from prudent.parsing import embedded, parse, read
-from prudent.settings import Settings
+from prudent.settings import Method, Settings
 
 SMALL = """
 name = "small"
@@ -131,3 +132,22 @@ def test_names_for_people():
     assert study.methods[0].display == "Weights by magnitude"
     named = parse(SMALL.replace('name = "random"', 'name = "random"\ntitle = "Blind"'), source="s")
     assert named.methods[1].display == "Blind"
+
+
+@pytest.mark.parametrize(("n", "m", "written"), [(7, 10, 0.3), (4, 5, 0.2), (1, 3, 0.666667), (2, 3, 0.3333333333)])
+def test_a_pattern_may_be_written_with_the_sparsity_that_one_would_write(n, m, written):
+    method = Method(name="a", granularity="n:m", pattern=(n, m), sparsities=[written])
+    assert not list(method_problems(method))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"score": "taylor"}, "its score is 'magnitude'; got 'taylor'"),
+        ({"layers": ["fc1"]}, "takes all layers"),
+        ({"scope": "layer"}, 'schedule_options = { scope = "layer" }'),
+    ],
+)
+def test_gradual_pruning_refuses_what_it_would_not_do(given, message):
+    method = Method(name="a", schedule="gradual", sparsities=[0.5], **given)
+    assert any(message in problem for problem in method_problems(method))

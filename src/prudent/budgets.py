@@ -1,15 +1,16 @@
 """Budgets: the least sparsity at which a network has no more than so many parameters, or multiply-accumulates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prudent.errors import BadInput
-from prudent.examples import Example, mapped
+from prudent.examples import Example, arguments, mapped
 from prudent.granularities import removed_elements
 from prudent.masks import Mask
-from prudent.network import duplicate, macs, macs_by_layer, parameters
+from prudent.network import duplicate, evaluating, macs, macs_by_layer, parameters
 from prudent.surgery.cutting import as_graph, plan_of
 from prudent.surgery.plans import apply_plan
 
@@ -34,12 +35,53 @@ def macs_left(model: nn.Module, mask: Mask, example: Example) -> int:
         return _macs_of_traced(model, mask, example)
     if mask.granularity == "channel":
         return macs(_cut_without_numbers(model, mask), mapped(lambda t: t.to("meta"), example))
-    gone = removed_elements(model, mask)
-    left = 0.0
-    for layer, count in macs_by_layer(model, example).items():
+    gone = _under_every_name(model, removed_elements(model, mask))
+    counts = macs_by_layer(model, example)
+    left = float(sum(counts.values()))
+    for layer, count in counts.items():
         removed = gone.get(f"{layer}.weight")
-        left += count if removed is None else count * (1 - int(removed.sum()) / removed.numel())
-    return round(left)
+        left -= 0.0 if removed is None else count * int(removed.sum()) / removed.numel()
+    return round(left - _saved_in_attention(model, gone, example))
+
+
+def _under_every_name(model: nn.Module, gone: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is removed, under all names of tied parameters."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    together = {name: same for same in names.values() for name in same}
+    return {other: removed for name, removed in gone.items() for other in together.get(name, [name])}
+
+
+def _saved_in_attention(model: nn.Module, gone: Mapping[str, Tensor], example: Example) -> float:
+    """Of torch's attention, whose projections are no layers that are called: each weight works once for each token."""
+    modules = {name: m for name, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
+    saved = 0.0
+
+    def count(name: str, given: tuple[Tensor, ...], named: Mapping[str, Any]) -> None:
+        nonlocal saved
+        query, key, value = (given[i] if i < len(given) else named[n] for i, n in enumerate(("query", "key", "value")))
+        tokens = {"q": query, "k": key, "v": value}
+        width = modules[name].embed_dim
+        whole = gone.get(f"{name}.in_proj_weight")
+        for i, (part, source) in enumerate(tokens.items()):
+            rows = gone.get(f"{name}.{part}_proj_weight") if whole is None else whole[i * width : (i + 1) * width]
+            saved += 0 if rows is None else int(rows.sum()) * source.numel() / source.shape[-1]
+        out = gone.get(f"{name}.out_proj.weight")
+        saved += 0 if out is None else int(out.sum()) * query.numel() / query.shape[-1]
+
+    handles = [
+        module.register_forward_pre_hook(lambda _, given, named, name=name: count(name, given, named), with_kwargs=True)
+        for name, module in modules.items()
+    ]
+    args, kwargs = arguments(example)
+    try:
+        with torch.no_grad(), evaluating(model):
+            model(*args, **kwargs) if modules else None
+    finally:
+        for handle in handles:
+            handle.remove()
+    return saved
 
 
 def fit(make: Callable[[float], Mask], cost: Cost, *, limit: int, units: int, what: str) -> Mask:

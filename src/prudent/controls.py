@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prudent.errors import CannotPrune
 from prudent.masks import Mask, select
@@ -21,7 +21,7 @@ Control = Literal["random", "shuffled", "inverted", "reinit"]
 layer. inverted: the highest scores are removed. reinit: the mask as it is, on freshly initialised weights."""
 
 
-def controlled(control: Control, mask: Mask, scores: Scores, *, seed: int) -> Mask:
+def controlled(control: Control, mask: Mask, scores: Scores, *, within: Mask | None = None, seed: int) -> Mask:
     """The mask that a control puts in the place of the method's own.
 
     Args:
@@ -29,6 +29,7 @@ def controlled(control: Control, mask: Mask, scores: Scores, *, seed: int) -> Ma
             weights, so both leave it as it is.
         mask: what the method chose.
         scores: of units, for their shapes.
+        within: a mask whose removed units stay removed.
         seed: of a generator of its own.
 
     Raises:
@@ -40,21 +41,29 @@ def controlled(control: Control, mask: Mask, scores: Scores, *, seed: int) -> Ma
     if control == "random":
         generator = torch.Generator().manual_seed(stream("random control", seed))
         drawn = {name: torch.rand(scores[name].shape, generator=generator) for name in mask.kept}
-        chosen = select(drawn, granularity=mask.granularity, pattern=mask.pattern, block=mask.block, like=mask)
+        chosen = select(
+            drawn, granularity=mask.granularity, pattern=mask.pattern, block=mask.block, like=mask, within=within
+        )
         return replace(chosen, cover=mask.cover)
     if control == "shuffled":
         if mask.granularity == "n:m":
             raise CannotPrune('an n:m mask that is shuffled is none any more: ask for control="random"')
         rng = np.random.default_rng(stream("shuffled control", seed))
-        if mask.cover is not None:  # rows that keep equally many still do so, shuffled each by itself
-            kept = {name: torch.from_numpy(rng.permuted(kept.numpy(), axis=-1)) for name, kept in mask.kept.items()}
-            return replace(mask, kept=kept)
         kept = {
-            name: torch.from_numpy(rng.permutation(kept.numpy().reshape(-1)).reshape(kept.shape))
-            for name, kept in mask.kept.items()
+            name: _shuffled(name, bits, within, rng, rows=mask.cover is not None) for name, bits in mask.kept.items()
         }
         return replace(mask, kept=kept)
     return mask
+
+
+def _shuffled(name: str, kept: Tensor, within: Mask | None, rng: np.random.Generator, *, rows: bool) -> Tensor:
+    """The same number kept at other places, of those alive; rows that keep equally many are shuffled each by itself."""
+    lines = kept.numpy().reshape(-1, kept.shape[-1]) if rows else kept.numpy().reshape(1, -1)
+    alive = np.ones_like(lines) if within is None else within.kept[name].numpy().reshape(lines.shape)
+    shuffled = np.zeros_like(lines)
+    for line, bits, there in zip(shuffled, lines, alive, strict=True):
+        line[there] = rng.permutation(bits[there])
+    return torch.from_numpy(shuffled.reshape(kept.shape))
 
 
 def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:

@@ -1,7 +1,7 @@
 """What a unit is: from scores of weights to scores of units, and from a mask of units to elements of parameters."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from jaxtyping import Bool
@@ -19,6 +19,7 @@ from prudent.surgery.ranking import scores_of_units
 from prudent.surgery.tracing import trace
 from prudent.units import Granularity, Reduction, Units
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
     "sum": lambda parts: parts.sum(dim=1),
     "mean": lambda parts: parts.mean(dim=1),
@@ -95,6 +96,8 @@ def unit_scores(
     if units.granularity == "head":
         found = _of_heads(model, scores, units.reduction)
     found = _chosen(found, units.layers)
+    if units.granularity in ("n:m", "block") or scope == "row":
+        _check_outputs_first(model, found)
     if units.granularity == "block":
         found = {name: _of_blocks(name, score, units) for name, score in found.items()}
     if units.granularity == "n:m":
@@ -200,6 +203,17 @@ def _of_heads(model: nn.Module, scores: Scores, reduction: Reduction) -> dict[st
         parts.append(read.reshape(len(read), heads, size).transpose(0, 1).reshape(heads, -1))
         found[attention.weight] = REDUCTIONS[reduction](torch.cat(parts, dim=1))
     return found
+
+
+def _check_outputs_first(model: nn.Module, names: Iterable[str]) -> None:
+    """Rows and columns are outputs and inputs; a transposed convolution has its weight the other way round."""
+    for name in names:
+        layer = name.removesuffix(".weight")
+        if isinstance(model.get_submodule(name.rpartition(".")[0]), TRANSPOSED):
+            raise CannotPrune(
+                f"layer {layer!r} is a transposed convolution, whose weight has inputs before outputs: patterns, "
+                "blocks and rows are not defined for it; name the other layers (layers=...)"
+            )
 
 
 def _of_blocks(name: str, score: Tensor, units: Units) -> Tensor:

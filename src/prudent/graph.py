@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prudent.consistency import DURING
 from prudent.keys import Cell, code_version
-from prudent.settings import DURING, Method, Settings
+from prudent.settings import Method, Settings
 from prudent.wording import percent
 
 READ = {

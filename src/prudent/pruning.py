@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from prudent.batches import Batch, check_purpose
 from prudent.budgets import fit, macs_left, parameters_left
 from prudent.controls import Control, controlled, reinitialised
-from prudent.errors import BadInput
-from prudent.examples import Example
+from prudent.errors import BadInput, reason
+from prudent.examples import Example, arguments
 from prudent.granularities import layout_for, removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
-from prudent.network import Reweighted, Scores, check_runs, duplicate, prunable
+from prudent.network import Reweighted, Scores, duplicate, evaluating, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scoring import ask_score, name_of_score
 from prudent.surgery.layouts import Layout
@@ -136,8 +136,8 @@ def prune(
     if batches is not None:
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
     layout = layout_for(model, granularity, example, changing=changing)
-    if isinstance(example, Tensor) and layout is None:
-        check_runs(model, example)
+    if example is not None and layout is None:
+        _check_goes(model, example)
     known = {"seed": seed, "sparsity": amount, "example": example, **_units_known(granularity, layout)}
     scores = ask_score(model, score, batches, options or {}, known)
     per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
@@ -151,7 +151,7 @@ def prune(
     else:
         mask = make(sparsity)
     if control is not None:
-        mask = controlled(control, mask, per_unit, seed=seed)
+        mask = controlled(control, mask, per_unit, within=within, seed=seed)
     start = reinitialised(model, seed=seed) if control == "reinit" else duplicate(model)
     removed = removed_elements(start, mask)
     if isinstance(scores, Reweighted) and control is None:
@@ -165,6 +165,16 @@ def prune(
         requested=mask.sparsity if amount is None else amount,
         layout=layout,
     )
+
+
+def _check_goes(model: nn.Module, example: Example) -> None:
+    """Run the network on `example` in evaluation mode, whatever it answers. Raises BadInput."""
+    args, kwargs = arguments(example)
+    try:
+        with torch.no_grad(), evaluating(model):
+            model(*args, **kwargs)
+    except Exception as error:
+        raise BadInput(f"the network does not run on the example: {reason(error)}") from error
 
 
 def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
@@ -192,7 +202,7 @@ def _amount(
     given = [name for name, value in ways.items() if value is not None]
     if pattern is not None:
         implied = 1 - pattern[0] / pattern[1]
-        if given and (given != ["sparsity"] or abs((sparsity or 0.0) - implied) > 1e-9):
+        if given and (given != ["sparsity"] or abs((sparsity or 0.0) - implied) > 1e-5):
             raise BadInput(f"a {pattern[0]}:{pattern[1]} pattern removes {implied:g} by itself: leave {given[0]} out")
         return implied
     if len(given) != 1 and not (like is not None and not given):

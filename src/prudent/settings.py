@@ -2,27 +2,24 @@
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from prudent.bounds import BOUNDS
+from prudent.consistency import DURING, method_problems
 from prudent.data import DATA
-from prudent.errors import PrudentError, UnknownName
+from prudent.errors import UnknownName
 from prudent.models import MODELS
 from prudent.run_folder import run_id
 from prudent.scopes import Scope
-from prudent.scores import SCORES
-from prudent.units import Granularity, Reduction, check_shape_of_unit
+from prudent.units import Granularity, Reduction
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
 Pair = Annotated[tuple[int, int], Field(strict=False)]  # TOML has lists only
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Risk = Literal["disagreement", "error"]
-DURING = ("gradual", "set", "rigl")
-"""Schedules that prune while the network trains."""
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +211,7 @@ def _problems(study: Settings) -> Iterator[str]:
     if len(set(study.seeds)) < len(study.seeds):
         yield f"seeds must differ; got {study.seeds}"
     for method in study.methods:
-        yield from _method_problems(method)
+        yield from method_problems(method)
         if method.control_of is not None:
             if method.control_of not in names:
                 yield str(UnknownName.of("method", method.control_of, names))
@@ -235,46 +232,6 @@ def _problems(study: Settings) -> Iterator[str]:
         yield f"the declared seed must be one of {study.seeds}; got {claim.seed}"
     if claim.risk not in study.certification.risks:
         yield f"the declared risk must be one of {study.certification.risks}; got {claim.risk!r}"
-
-
-def _method_problems(method: Method) -> Iterator[str]:
-    s = method.sparsities
-    if any(a >= b for a, b in pairwise(s)):
-        yield f"sparsities of {method.name!r} must ascend, since certificates test the densest first; got {s}"
-    if ":" not in method.score and method.score not in SCORES:
-        yield str(UnknownName.of("score", method.score, SCORES))
-    if method.fractions is not None:
-        yield from (f"method {method.name!r}: {problem}" for problem in _fraction_problems(method))
-    if method.control is not None and method.control_of is None:
-        yield f"method {method.name!r} is a control, so control_of must name the method that it checks"
-    try:
-        check_shape_of_unit(method.granularity, method.pattern, method.block)
-    except PrudentError as error:
-        yield f"method {method.name!r}: {error}"
-    if method.pattern is not None and s != [1 - method.pattern[0] / method.pattern[1]]:
-        n, m = method.pattern
-        yield f"method {method.name!r}: {n}:{m} removes {1 - n / m:g}, so sparsities is [{1 - n / m:g}]; got {s}"
-    if method.schedule in DURING and method.granularity != "weight":
-        yield f"method {method.name!r}: schedule {method.schedule!r} removes single weights; got {method.granularity!r}"
-    if method.schedule in DURING and method.retraining.epochs == 0:
-        yield f"method {method.name!r}: schedule {method.schedule!r} prunes during [retraining], which has no epochs"
-    if method.scored == "initial" and method.schedule != "one_shot":
-        yield f"method {method.name!r}: before training there is one step only: its schedule is 'one_shot'"
-    if method.schedule_options and method.schedule not in DURING:
-        yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
-
-
-def _fraction_problems(method: Method) -> Iterator[str]:
-    if len(method.sparsities) > 1:
-        yield f"fractions come to one sparsity, so sparsities has one entry; got {method.sparsities}"
-    if method.scope != "global" or method.minimum > 0:
-        yield "fractions say what each layer loses: leave scope and minimum out"
-    if method.granularity == "n:m":
-        yield "n:m says itself what each layer loses: leave fractions out"
-    if method.schedule in DURING:
-        yield f"fractions are removed at once, not during training as schedule {method.schedule!r} does"
-    if method.control_of is not None:
-        yield f"it copies what each layer loses from {method.control_of!r}: leave fractions out"
 
 
 def _control_problems(control: Method, of: Method) -> Iterator[str]:

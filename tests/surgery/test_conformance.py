@@ -36,7 +36,7 @@ REFUSED = {
     "data_parallel": "cut model.module instead",
     "matmul_parameter": "no linear or convolution layer",
     "in_place": "fill at residual.py",  # written into while it is read: not understood
-    "gram_matrix": "two dimensions that could shrink become one",  # a product of a tensor with itself ties two dimensions of it
+    "gram_matrix": "two dimensions that could shrink become one",  # a product of a tensor with itself
 }
 """Networks that a perfect tool would cut and prudent does not, with words of the answer."""
 STRICTER = {

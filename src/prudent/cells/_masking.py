@@ -32,6 +32,9 @@ Inputs = Mapping[str, Input]
 def masked_network(options: Options, inputs: Inputs, data: Data, architecture: Architecture) -> Pruned:
     """The masked network of one method at one sparsity, with the weights that training starts from."""
     masked = _chosen(options, inputs, data, architecture)
+    if options["schedule"] == "gradual":  # nothing is gone at first: it goes while the network trains
+        scored, _ = _source(inputs, architecture, initial=options["scored"] == "initial")
+        masked = replace(masked, model=scored, mask=everything(scored), score="magnitude")
     return replace(masked, model=_start(masked, architecture, options, inputs))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from prudent.cells import Input, Made
-from prudent.cells._masking import everything, masked_network
+from prudent.cells._masking import masked_network
 from prudent.cells._shared import (
     architecture_of,
     data_of,
@@ -82,7 +82,7 @@ def _trained_with_schedule(masked: Pruned, data: Data, options: Mapping[str, Any
     """The network trained while the schedule changes its mask."""
     own = options["schedule_options"]
     revise = SCHEDULES.call(options["schedule"], options["sparsity"], seed=options["seed"], **own)
-    mask = everything(masked.model) if options["schedule"] == "gradual" else masked.mask
+    mask = masked.mask
     last = [mask]
 
     def follow(step: Step) -> Mask | None:

@@ -80,6 +80,11 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 
+    def reset_parameters(self) -> None:
+        """Draw positions and class token anew; the layers have ways of their own."""
+        nn.init.trunc_normal_(self.positions, std=0.02, a=-0.04, b=0.04)
+        nn.init.zeros_(self.class_token)
+
     def forward(self, x: Tensor) -> Tensor:
         """Images (batch, channels, height, width) -> logits (batch, classes)."""
         tokens = self.patches(x).flatten(2).transpose(1, 2)  # (batch, patches, width)
@@ -140,7 +145,7 @@ def vit(
         channels, tokens, classes,
         patch=patch, width=width, hidden=hidden, heads=heads, depth=depth, dropout=dropout,
     )  # fmt: skip
-    nn.init.trunc_normal_(model.positions, std=0.02, a=-0.04, b=0.04)
+    model.reset_parameters()
     for layer in model.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04)

@@ -1,0 +1,72 @@
+"""What does not fit together within one method of a study, in words."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from prudent.errors import PrudentError, UnknownName
+from prudent.scores import SCORES
+from prudent.units import check_shape_of_unit
+
+if TYPE_CHECKING:
+    from prudent.settings import Method
+
+DURING = ("gradual", "set", "rigl")
+"""Schedules that prune while the network trains."""
+TOLERANCE = 1e-5
+"""Within which a sparsity that is implied may be written down: 0.666667 is two thirds."""
+
+
+def method_problems(method: "Method") -> Iterator[str]:
+    """What is wrong with a method by itself, one line for each problem."""
+    s = method.sparsities
+    if any(a >= b for a, b in pairwise(s)):
+        yield f"sparsities of {method.name!r} must ascend, since certificates test the densest first; got {s}"
+    if ":" not in method.score and method.score not in SCORES:
+        yield str(UnknownName.of("score", method.score, SCORES))
+    if method.fractions is not None:
+        yield from (f"method {method.name!r}: {problem}" for problem in _fraction_problems(method))
+    if method.control is not None and method.control_of is None:
+        yield f"method {method.name!r} is a control, so control_of must name the method that it checks"
+    try:
+        check_shape_of_unit(method.granularity, method.pattern, method.block)
+    except PrudentError as error:
+        yield f"method {method.name!r}: {error}"
+    if method.pattern is not None:
+        n, m = method.pattern
+        if len(s) != 1 or abs(s[0] - (1 - n / m)) > TOLERANCE:
+            implied = f"{1 - n / m:.6g}"
+            yield f"method {method.name!r}: {n}:{m} removes {implied}, so sparsities is [{implied}]; got {s}"
+    if method.schedule == "gradual":
+        yield from (f"method {method.name!r}: {problem}" for problem in _gradual_problems(method))
+    if method.schedule in DURING and method.granularity != "weight":
+        yield f"method {method.name!r}: schedule {method.schedule!r} removes single weights; got {method.granularity!r}"
+    if method.schedule in DURING and method.retraining.epochs == 0:
+        yield f"method {method.name!r}: schedule {method.schedule!r} prunes during [retraining], which has no epochs"
+    if method.scored == "initial" and method.schedule != "one_shot":
+        yield f"method {method.name!r}: before training there is one step only: its schedule is 'one_shot'"
+    if method.schedule_options and method.schedule not in DURING:
+        yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
+
+
+def _gradual_problems(method: "Method") -> Iterator[str]:
+    """What gradual pruning does not know: it ranks all weights by magnitude, as its schedule_options say."""
+    if method.score != "magnitude" or method.options:
+        yield f"gradual pruning removes the smallest weights: its score is 'magnitude'; got {method.score!r}"
+    if method.layers is not None or method.minimum or method.fractions is not None:
+        yield "gradual pruning takes all layers: leave layers, minimum and fractions out"
+    if method.scope != "global":
+        yield f'gradual pruning has its scope among its own options: schedule_options = {{ scope = "{method.scope}" }}'
+
+
+def _fraction_problems(method: "Method") -> Iterator[str]:
+    if len(method.sparsities) > 1:
+        yield f"fractions come to one sparsity, so sparsities has one entry; got {method.sparsities}"
+    if method.scope != "global" or method.minimum > 0:
+        yield "fractions say what each layer loses: leave scope and minimum out"
+    if method.granularity == "n:m":
+        yield "n:m says itself what each layer loses: leave fractions out"
+    if method.schedule in DURING:
+        yield f"fractions are removed at once, not during training as schedule {method.schedule!r} does"
+    if method.control_of is not None:
+        yield f"it copies what each layer loses from {method.control_of!r}: leave fractions out"
