@@ -79,3 +79,10 @@ def test_iterative_pruning_of_moons_beats_what_was_published():
     row = table("moons")["iterative", 0.9]
     assert row["error"] < 1 - 0.928
     assert row["ece_hi"] < 0.0354
+
+
+@pytest.mark.parametrize(("name", "sparsity"), [("dropnet-a", 0.737856), ("dropnet-b", 0.832228)])
+def test_the_least_active_units_are_the_ones_to_remove(name, sparsity):
+    """DropNet's minimum against its maximum, ranked over both layers."""
+    rows = table(name)
+    assert rows["minimum", sparsity]["error_hi"] < rows["maximum", sparsity]["error_lo"]
