@@ -253,5 +253,5 @@ def test_a_transposed_convolution_has_no_rows_of_outputs(options):
     with pytest.raises(CannotPrune, match="'0' is a transposed convolution"):
         prune(model, sparsity=sparsity, **options)
     left = prune(model, sparsity=sparsity, layers=["2"], **options)
-    assert left.mask.sparsity == 0.5
+    assert left.mask.sparsity >= 0.5
     assert set(left.mask.kept) == {"2.weight"}

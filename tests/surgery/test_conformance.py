@@ -35,6 +35,7 @@ REFUSED = {
     "compiled": "cut model._orig_mod instead",
     "data_parallel": "cut model.module instead",
     "matmul_parameter": "no linear or convolution layer",
+    "tied_storage": "shares its memory",  # a copy would untie them
     "in_place": "fill at residual.py",  # written into while it is read: not understood
     "gram_matrix": "two dimensions that could shrink become one",  # a product of a tensor with itself
 }
@@ -47,6 +48,30 @@ STRICTER = {
     "language_model": ("attention.query", "attention.key"),  # rotary halves tie features of one head
 }
 """Layers that a perfect tool would make smaller and prudent leaves whole."""
+
+
+GRAPHS = (
+    "option_a",
+    "hard_coded_view",
+    "slice_channels",
+    "split_unequal",
+    "timm_reshape",
+    "timm_constants",
+    "fused_attention",
+    "hugging_face_attention",
+    "einsum_attention",
+    "grouped_query_repeat",
+    "grouped_query_expand",
+    "rotary_attention",
+    "multihead_attention",
+    "multihead_across",
+    "vision_transformer",
+    "transformer_encoder",
+    "language_model",
+    "discarded_branch",
+    "unfold_matmul",
+)
+"""Networks whose code says sizes that cannot be changed, so that they come out as graphs; others stay what they are."""
 
 
 def example_of(case: Case) -> Inputs:
@@ -114,6 +139,7 @@ def test_channels_of_the_zoo(case: Case, tmp_path):
         return
     model, pruned, small = cut(case, granularity="channel")
     assert not small.changing
+    assert small.form == ("graph" if case.name in GRAPHS else "module")
     assert_same(pruned, small, case)
     assert tuple(untouched_layers(model, small.model, case.exact)) == STRICTER.get(case.name, ())
     assert untouched_layers(model, small.model, case.frozen) == list(case.frozen) or case.expect == "partly"

@@ -213,7 +213,9 @@ def test_bundles_of_several_sizes_fill_a_budget_and_never_exceed_it():
         removed = int(rng.integers(0, total - sum(weights) + 1))
         try:
             kept = keep_highest_bundles(values, [None] * 3, weights, removed, 1)
-        except BadInput:
+        except BadInput as error:
+            if "units fewer can be removed" not in str(error):  # a bundle that does not fit into what is left
+                raise
             continue
         gone = sum(w * int((~k).sum()) for w, k in zip(weights, kept, strict=True))
         assert removed - max(weights) < gone <= removed

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prudent.errors import BadInput
+from prudent.errors import BadInput, CannotPrune
 from prudent.pruning import Pruned, prune
 from prudent.surgery.plans import Plan, Slice, apply_plan, expand
 from prudent.surgery.shrinking import Shrunk, shrink
+from prudent.surgery.slicing import slices_that_keep
 from tests.conftest import assert_untouched, snapshot
 from tests.surgery.networks import grouped, pictures, residual, tied, words, written
 
@@ -90,6 +91,23 @@ def test_slices_after_one_another_are_one():
             assert (both.shape, both.left) == ((3, 4, 5), second.left)
         with pytest.raises(BadInput, match="the second plan"):
             first.then(Slice(shape=(7, 7)))
+
+
+def test_what_several_arrays_keep_is_what_all_of_them_keep():
+    rng = np.random.default_rng(0)
+    dims = [rng.random(n) < 0.7 for n in (4, 5, 5)]
+    keeps = [dims[0].reshape(4, 1), dims[1].reshape(1, 5), dims[2].reshape(1, 5)]
+    (one,) = slices_that_keep({"a": (4, 5)}, {"a": keeps}).values()
+    whole = keeps[0] & keeps[1] & keeps[2]
+    assert one.places().reshape(-1).tolist() == np.flatnonzero(whole).tolist()
+    groups = np.array([[1, 0, 1], [1, 0, 1], [0, 1, 1], [0, 1, 1]], dtype=bool)  # two groups that keep other inputs
+    (two,) = slices_that_keep({"a": (4, 3)}, {"a": [groups]}).values()
+    assert two.left == (4, 2)
+    assert two.places().tolist() == [[0, 2], [3, 5], [7, 8], [10, 11]]
+    with pytest.raises(CannotPrune, match="different numbers"):
+        slices_that_keep({"a": (4, 3)}, {"a": [np.tril(np.ones((4, 3), dtype=bool))]})
+    with pytest.raises(BadInput, match="does not fit"):
+        slices_that_keep({"a": (4, 3)}, {"b": [groups]})
 
 
 # rounds

@@ -17,6 +17,7 @@ from torch import nn
 
 from prudent.errors import CannotPrune
 from prudent.network import is_sequence
+from prudent.surgery.parameters import overlapping
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -65,17 +66,26 @@ class Link:
         return f"{self.layer}.weight"
 
 
+def _check_plain(model: nn.Module) -> None:
+    if not is_sequence(model):
+        raise CannotPrune(
+            f"whole channels can be removed from plain networks (nn.Sequential) for now; got {type(model).__name__}: "
+            'prune single weights instead (granularity="weight")'
+        )
+    shared = overlapping(model.state_dict(keep_vars=True))
+    if shared:
+        raise CannotPrune(
+            f"{min(shared)!r} shares its memory with a parameter of another shape, so both must stay whole"
+        )
+
+
 def links(model: nn.Module) -> tuple[Link, ...]:
     """The removable layers of a plain network, first to last. The last layer makes the classes and is not among them.
 
     Raises:
         CannotPrune: the network is not plain; says which module is in the way.
     """
-    if not is_sequence(model):
-        raise CannotPrune(
-            f"whole channels can be removed from plain networks (nn.Sequential) for now; got {type(model).__name__}: "
-            'prune single weights instead (granularity="weight")'
-        )
+    _check_plain(model)
     found: list[Link] = []
     layer: tuple[str, int] | None = None
     norms: list[str] = []

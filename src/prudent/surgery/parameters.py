@@ -25,7 +25,7 @@ class Parameters:
         self.places: dict[object, str] = {}
         self.storages: dict[int, str] = {}
         # what lies in one storage in two ways cannot be cut in both
-        self.shared = _overlapping(self.state)
+        self.shared = overlapping(self.state)
 
     def get(self, name: str) -> Shadow:
         """The shadow of the parameter or buffer of this name."""
@@ -40,7 +40,8 @@ class Parameters:
         return self.found[owner]
 
 
-def _overlapping(state: Mapping[str, Tensor]) -> set[str]:
+def overlapping(state: Mapping[str, Tensor]) -> set[str]:
+    """Names of parameters that lie in the memory of another one in another way: a transposed weight, or a part."""
     views: dict[int, dict[object, list[str]]] = {}
     for name, value in state.items():
         if value.numel():
