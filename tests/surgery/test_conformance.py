@@ -147,7 +147,8 @@ def test_channels_of_the_zoo(case: Case, tmp_path):
     save(pruned, tmp_path / "masked")
     masked = load(tmp_path / "masked", build=case.build)
     assert isinstance(masked, Pruned)
-    assert list(masked.mask.kept) == list(pruned.mask.kept)  # by their order units are numbered
+    if pruned.mask.cover is not None:  # by the order of layers units are numbered
+        assert list(masked.mask.kept) == list(pruned.mask.kept)
     for name, value in pruned.model.state_dict().items():
         assert torch.equal(masked.model.state_dict()[name], value)
 

@@ -163,9 +163,10 @@ def _shaken(masked: nn.Module, small: nn.Module, plan: Plan) -> tuple[nn.Module,
     with torch.no_grad():
         for name, parameter in large.named_parameters():
             if parameter.is_floating_point():
-                # mostly positive with a sum of about one, so that no depth or dead rectifier swallows the inputs
-                fan = max(parameter[0].numel(), 1) if parameter.ndim > 1 else 1
-                drawn = (torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 2 + 1) / fan
+                # mostly positive with a sum of about two, so that no depth or dead rectifier swallows the inputs
+                left = plan.slices[name].left if name in plan.slices else tuple(parameter.shape)
+                fan = max(math.prod(left[1:]), 1)
+                drawn = (torch.randn(parameter.shape, generator=generator, dtype=torch.float64) + 2) / fan
                 value = torch.zeros_like(drawn) if name in plan.slices else drawn
                 if name in plan.slices:
                     plan.slices[name].put(value, plan.slices[name].take(drawn))
