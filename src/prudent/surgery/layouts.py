@@ -1,5 +1,6 @@
 """The units of a traced network: what can be removed as one piece, under which name, and what it covers."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -178,7 +179,11 @@ def _connected(tied: Sequence[tuple[frozenset[int], ...]]) -> list[list[tuple[fr
 
 
 def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> np.ndarray | None:
-    """The common refinement of several divisions into groups, if all its parts are equally large and removable."""
+    """The common refinement of several divisions into groups, if all of it is removable; as rows of one length.
+
+    Parts of different sizes are cut into rows as long as their greatest common divisor: what keeps equally many in each
+    row keeps equally many in all that is made of equally many rows.
+    """
     signature: dict[int, list[tuple[int, int]]] = {}
     for s, groups in enumerate(sets):
         for g, group in enumerate(groups):
@@ -189,12 +194,14 @@ def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> n
     parts: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for family in sorted(signature):
         parts.setdefault(tuple(signature[family]), []).append(family)
-    rows = list(parts.values())
-    if len({len(row) for row in rows}) > 1 or not all(family in offered for row in rows for family in row):
+    length = math.gcd(*(len(part) for part in parts.values()))
+    if not all(family in offered for part in parts.values() for family in part):
         return None
+    if length == 1 and len(parts) > 1:
+        return None  # rows of one: all of them would go, or none
     # each group must be made of equally many rows, or equal rows would not make equal groups
     for s, groups in enumerate(sets):
-        counts = {sum((s, g) in key for key in parts) for g in range(len(groups))}
+        counts = {sum(len(part) for key, part in parts.items() if (s, g) in key) for g in range(len(groups))}
         if len(counts) > 1:
             return None
-    return np.array(rows)
+    return np.concatenate([np.reshape(part, (-1, length)) for part in parts.values()])

@@ -228,6 +228,8 @@ def _in_place(node: fx.Node) -> bool:
 def _spread_in_place(call: Call, made: Shadow, shadows: Any) -> None:  # noqa: ANN401 (mapping)
     target = call.node.args[0]
     assert isinstance(target, fx.Node)  # noqa: S101 (torch's in-place operations have the tensor first)
+    if made is shadows[target.name]:
+        return  # nothing else stands there than before
     shadows[target.name] = made
     if target.op == "call_function" and torch.Tag.inplace_view not in getattr(target.target, "tags", ()):
         schema = getattr(target.target, "_schema", None)

@@ -44,10 +44,9 @@ def expand(call: Call) -> Shadow:
     """Dimensions of size 1 repeated, and new ones in front."""
     x = call.x
     new = len(call.shape) - len(x.shape)
-    if not x.fields:  # what is spread over a dimension can be spread over a shorter one
-        made = labelled(call.ledger, call.shape, zero=x.zero)
-        grown = [d for d, n in enumerate(call.shape) if d < new or x.shape[d - new] != n]
-        return Shadow(call.shape, tuple(f for f in made.fields if f.live[0] in grown), x.zero)
+    # what is spread over a dimension can be spread over a shorter one
+    grown = [d for d, n in enumerate(call.shape) if d < new or x.shape[d - new] != n]
+    made = [f for f in labelled(call.ledger, call.shape).fields if f.live[0] in grown] if grown else []
     fields = tuple(
         replace(
             f,
@@ -56,7 +55,7 @@ def expand(call: Call) -> Shadow:
         )
         for f in x.fields
     )
-    return Shadow(call.shape, fields, x.zero)
+    return Shadow(call.shape, (*fields, *made), x.zero and not made)
 
 
 def repeat(call: Call) -> Shadow:
