@@ -1,14 +1,14 @@
 """Half of the channels of every model of torchvision and of varied timm models, cut and proved: docs/model_zoo.md.
 
-    python -m benchmarks.model_zoo                      # all, in two processes; writes the page
-    python -m benchmarks.model_zoo torchvision/resnet18 # these only; prints their lines
+python -m benchmarks.model_zoo                       # all, in two processes; writes the page
+python -m benchmarks.model_zoo --resume zoo.jsonl    # the same, and goes on after an interruption
+python -m benchmarks.model_zoo torchvision/resnet18  # these only; prints their lines
 """
 
 import json
 import platform
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -29,16 +29,26 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(asdict(judge(sys.argv[2]))))
         return
-    names = sys.argv[1:] or [name for name in MODELS if available(name)]
-    start = time.perf_counter()
+    log = Path(sys.argv[2]) if sys.argv[1:2] == ["--resume"] else None
+    chosen = sys.argv[3:] if log else sys.argv[1:]
+    names = chosen or [name for name in MODELS if available(name)]
+    known = {v.name: v for v in map(_read, log.read_text().splitlines())} if log and log.exists() else {}
     with ThreadPoolExecutor(2) as pool:
         verdicts = []
-        for verdict in pool.map(_apart, names):
+        for verdict in pool.map(lambda name: known.get(name) or _apart(name), names):
             verdicts.append(verdict)
             print(_line(verdict), flush=True)
+            if log and verdict.name not in known:
+                with log.open("a") as file:
+                    file.write(json.dumps(asdict(verdict)) + "\n")
     print(_totals(verdicts))
-    if not sys.argv[1:]:
-        PAGE.write_text(page(verdicts, time.perf_counter() - start))
+    if not chosen:
+        PAGE.write_text(page(verdicts))
+
+
+def _read(line: str) -> Verdict:
+    about = json.loads(line)
+    return Verdict(**{**about, "reasons": tuple(about["reasons"])})
 
 
 def _apart(name: str) -> Verdict:
@@ -51,7 +61,7 @@ def _apart(name: str) -> Verdict:
     if done.returncode:
         last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
         return verdict_of(name, "failed", f"exit {done.returncode}: {''.join(last)}")
-    return Verdict(**json.loads(done.stdout.splitlines()[-1]))
+    return _read(done.stdout.splitlines()[-1])
 
 
 def _line(v: Verdict) -> str:
@@ -72,7 +82,7 @@ def _totals(verdicts: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def page(verdicts: list[Verdict], seconds: float) -> str:
+def page(verdicts: list[Verdict]) -> str:
     """The page of the docs."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
     return f"""# Model zoo
@@ -86,7 +96,7 @@ zero or one (scales, shifts, running statistics) are drawn at random first, so t
 
 - *exact*: every channel that does not reach the network's output can be removed, and what was removed is proved.
 - *statistics*: the same, but for channels that a normalisation over channels reads, whose statistics would change
-  (`changing=True` offers these too).
+  (`changing=True` offers these too, and did where nothing else was on offer).
 - *partly*: proved, but some channels stay for another reason, which is in the last column.
 - *refused*: nothing was cut, with the reason. *failed*: an error, or more than {LIMIT} s.
 
@@ -94,7 +104,7 @@ zero or one (scales, shifts, running statistics) are drawn at random first, so t
 *form*: the network's own class with smaller layers, or its graph where its code says sizes that cannot be changed.
 *proof*: largest difference of any answer, relative to the largest answer (at most 1e-9 passes).
 
-Written by `{COMMAND}` with {versions}, Python {platform.python_version()}, in {seconds / 60:.0f} minutes.
+Written by `{COMMAND}` with {versions}, Python {platform.python_version()}, in {sum(v.seconds for v in verdicts) / 60:.0f} minutes.
 
 | model | input | cut | removable | million parameters | after | form | proof | what stays, and why |
 |---|---|---|---|---|---|---|---|---|

@@ -131,7 +131,10 @@ def _layers(
             changing=sum(f in more and f not in offered for f in families),
             heads=_heads_of(name, heads),
             coupled=tuple(dict.fromkeys(n for f in families for n in homes.get(f, ()) if n != name)),
-            reason=next((r for r in reasons if r), "it lies in groups that overlap, and that must stay equally large" if stays else ""),
+            reason=next(
+                (r for r in reasons if r),
+                "it lies in groups that overlap, and that must stay equally large" if stays else "",
+            ),
             parameters=sizes.get(name, 0),
         )
 

@@ -228,7 +228,7 @@ def _restore_modules(graph: fx.GraphModule, model: nn.Module, plan: Plan) -> Non
             known = dict(small.named_modules())
             if isinstance(known.get(path), nn.modules.batchnorm._BatchNorm):
                 if path not in done:
-                    _replace(graph, path, known[path])
+                    _replace(graph, path, _plain(known[path]))
                     done.add(path)
                 _call(graph, node, path)
         elif name in ("dropout", "feature_dropout"):
@@ -236,6 +236,16 @@ def _restore_modules(graph: fx.GraphModule, model: nn.Module, plan: Plan) -> Non
             path = f"dropout_of_graph_{n}"
             graph.add_module(path, kind(float(node.args[1])))
             _call(graph, node, path)
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """Without what a class of the user's own does after normalising: that is in the graph by itself."""
+    for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        if isinstance(module, kind) and type(module) is not kind:
+            affine, running = module.affine, module.track_running_stats
+            plain = kind(module.num_features, module.eps, module.momentum, affine, running)
+            return plain.train(module.training)
+    return module
 
 
 def _of_norms(model: nn.Module, plan: Plan) -> dict[str, Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
 from prudent.network import evaluating, prunable
-from prudent.surgery.calls import Call, operation, tensors_in
+from prudent.surgery.calls import Call, operation, read_elsewhere, tensors_in
 from prudent.surgery.families import Families, resolve
 from prudent.surgery.ledger import Ledger
 from prudent.surgery.parameters import Parameters, fields_of
@@ -231,13 +231,8 @@ def _spread_in_place(call: Call, made: Shadow, shadows: Any) -> None:  # noqa: A
     if made is shadows[target.name]:
         return  # nothing else stands there than before
     shadows[target.name] = made
-    if target.op == "call_function" and torch.Tag.inplace_view not in getattr(target.target, "tags", ()):
-        schema = getattr(target.target, "_schema", None)
-        aliases = schema is not None and any(
-            a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments
-        )
-        if aliases:
-            freeze(call.ledger, made, "a part of another tensor is written to")
+    if read_elsewhere(target):
+        freeze(call.ledger, made, "a part of another tensor is written to")
 
 
 def _given(node: fx.Node, shadows: Mapping[str, Any]) -> dict[str, Any]:

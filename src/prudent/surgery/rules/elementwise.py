@@ -158,6 +158,10 @@ RULES: Mapping[str, Any] = {
         ("sum", "mean", "var", "std", "amax", "amin", "max", "min", "argmax", "prod", "norm", "linalg_vector_norm",
          "logsumexp", "any", "all"), reduction
     ),
+    **dict.fromkeys(  # torch's own tag is missing from these
+        ("hardswish", "relu6", "log_sigmoid", "masked_fill", "where", "arctan", "negative", "absolute", "multiply",
+         "divide", "subtract", "special_expit", "special_erf"), pointwise
+    ),
     "zero": zeroed,
     "prelu": prelu,
     "_prelu_kernel": prelu,
