@@ -84,6 +84,7 @@ def _totals(verdicts: list[Verdict]) -> str:
 
 def page(verdicts: list[Verdict]) -> str:
     """The page of the docs."""
+    minutes = sum(v.seconds for v in verdicts) / 60
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
     return f"""# Model zoo
 
@@ -104,7 +105,7 @@ zero or one (scales, shifts, running statistics) are drawn at random first, so t
 *form*: the network's own class with smaller layers, or its graph where its code says sizes that cannot be changed.
 *proof*: largest difference of any answer, relative to the largest answer (at most 1e-9 passes).
 
-Written by `{COMMAND}` with {versions}, Python {platform.python_version()}, in {sum(v.seconds for v in verdicts) / 60:.0f} minutes.
+Written by `{COMMAND}` with {versions}, Python {platform.python_version()}, in {minutes:.0f} minutes.
 
 | model | input | cut | removable | million parameters | after | form | proof | what stays, and why |
 |---|---|---|---|---|---|---|---|---|

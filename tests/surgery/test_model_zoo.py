@@ -1,4 +1,4 @@
-"""Models of torchvision and timm: half of the channels cut, and every cut proved. Minutes to an hour, so a slow test."""
+"""Models of torchvision and timm: half of the channels cut, and every cut proved. An hour, so a slow test."""
 
 import pytest
 from benchmarks.model_zoo import page
