@@ -82,6 +82,13 @@ def layout(traced: Trace, *, granularity: Granularity, changing: bool = False) -
     Raises:
         CannotPrune: there is no such unit; says why not.
     """
+    if (granularity, changing) not in traced.layouts:
+        traced.layouts[granularity, changing] = _made(traced, granularity, changing=changing)
+    known: Layout = traced.layouts[granularity, changing]
+    return known
+
+
+def _made(traced: Trace, granularity: Granularity, *, changing: bool) -> Layout:
     families = traced.families
     offered = _offered(families, traced, granularity, changing=changing)
     homes = _homes(traced)
@@ -119,14 +126,34 @@ def _offered(families: Families, traced: Trace, granularity: Granularity, *, cha
 def _homes(traced: Trace) -> dict[int, list[str]]:
     """Family -> the parameters that make it, in the order in which the network uses them; then those that read it."""
     of = traced.families.of
-    makers: dict[int, list[str]] = {}
-    readers: dict[int, list[str]] = {}
+    size = int(of.max(initial=0)) + 1
+    makers, readers = _Lists(size), _Lists(size)
     for name, fields in traced.parameters.items():
         for field in fields:
             made = len(field.live) == 1 and (name, field.live[0]) in traced.makers and field.labels.ndim > 1
-            for family in np.unique(of[field.labels]):
-                (makers if made else readers).setdefault(int(family), []).append(name)
-    return {family: makers.get(family, []) + readers.get(family, []) for family in {*makers, *readers}}
+            (makers if made else readers).append(np.unique(of[field.labels]), name)
+    found = np.flatnonzero(makers.which + readers.which)
+    both: dict[tuple[int, int], list[str]] = {}
+    return {
+        family: both.setdefault((m, r), makers.lists[m] + readers.lists[r])
+        for family, m, r in zip(
+            found.tolist(), makers.which[found].tolist(), readers.which[found].tolist(), strict=True
+        )
+    }
+
+
+class _Lists:
+    """A list of names for each family; families with equal lists share one."""
+
+    def __init__(self, families: int) -> None:
+        self.which = np.zeros(families, dtype=np.int64)
+        self.lists: list[list[str]] = [[]]
+
+    def append(self, families: np.ndarray, name: str) -> None:
+        """Another name for these families, each of which is there once."""
+        before, place = np.unique(self.which[families], return_inverse=True)
+        self.which[families] = len(self.lists) + place
+        self.lists += [[*self.lists[one], name] for one in before.tolist()]
 
 
 def _homes_of_heads(traced: Trace, heads: set[int], homes: Mapping[int, list[str]]) -> dict[int, list[str]]:

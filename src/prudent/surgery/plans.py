@@ -153,7 +153,9 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         BadInput: the plan names what the network does not have, or in another shape.
     """
-    small = copy.deepcopy(model)
+    # what is cut is not copied whole first: the loop below replaces it
+    cut_ones = {id(p): p for name, p in model.named_parameters(remove_duplicate=False) if name in plan.slices}
+    small = copy.deepcopy(model, cut_ones)
     done: dict[int, nn.Parameter] = {}
     for path, module in small.named_modules(remove_duplicate=False):
         prefix = f"{path}." if path else ""

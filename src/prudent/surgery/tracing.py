@@ -5,7 +5,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Trace:
         parameters: name in the state -> fields of labels. A tied parameter is listed once.
         makers: (parameter, dimension) that make the units of a layer.
         families: what goes together, what must stay and why.
+        layouts: those that were made of it, so that the next cut finds them.
     """
 
     program: torch.export.ExportedProgram
@@ -45,6 +46,7 @@ class Trace:
     parameters: Mapping[str, tuple[Field, ...]]
     makers: frozenset[tuple[str, int]]
     families: Families
+    layouts: dict[object, Any] = field(default_factory=dict)
 
 
 def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torch.export.ExportedProgram:
