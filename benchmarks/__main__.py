@@ -12,7 +12,8 @@ from prudent.execution import environment
 
 
 def main() -> None:
-    names = sys.argv[1:] or sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name != "__main__")
+    files = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)}
+    names = sys.argv[1:] or sorted(files - {"__main__", "model_zoo", "zoo_models", "zoo_verdicts"})
     torch.set_num_threads(1)
     where = environment()
     versions = f"torch {where['torch']}, Python {platform.python_version()}"

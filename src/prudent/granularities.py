@@ -141,10 +141,11 @@ def removed_elements(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..
 
 def _covered(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..."]]:
     own = dict(model.named_parameters(remove_duplicate=False))
+    buffers = {name for name, _ in model.named_buffers()}
     gone = mask.removed_units
     removed: dict[str, Tensor] = {}
     for name, arrays in (mask.cover or {}).items():
-        if name not in own and not any(name == buffer for buffer, _ in model.named_buffers()):
+        if name not in own and name not in buffers:
             raise BadInput(f"the mask does not fit: the network has no parameter {name!r}")
         if name not in own:
             continue

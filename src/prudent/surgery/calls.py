@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 
 from prudent.surgery.ledger import Ledger
@@ -67,3 +68,20 @@ def tensors_in(values: Sequence[Any] | Any) -> list[Shadow]:  # noqa: ANN401 (ar
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         return []
     return [shadow for value in values for shadow in tensors_in(value)]
+
+
+def read_elsewhere(node: fx.Node) -> bool:
+    """Whether a tensor is a view of another one that is read in other ways, too, and so sees what is written to it."""
+    while node.op == "call_function" and torch.Tag.inplace_view not in getattr(node.target, "tags", ()):
+        schema = getattr(node.target, "_schema", None)
+        views = [
+            base
+            for base, argument in zip(node.args, schema.arguments if schema is not None else (), strict=False)
+            if argument.alias_info is not None and not argument.alias_info.is_write and isinstance(base, fx.Node)
+        ]
+        if not views:
+            return False
+        if any(len(base.users) > 1 for base in views):
+            return True
+        node = views[0]
+    return False

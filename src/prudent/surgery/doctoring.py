@@ -131,7 +131,10 @@ def _layers(
             changing=sum(f in more and f not in offered for f in families),
             heads=_heads_of(name, heads),
             coupled=tuple(dict.fromkeys(n for f in families for n in homes.get(f, ()) if n != name)),
-            reason=next((r for r in reasons if r), "units of unequal rows" if stays else ""),
+            reason=next(
+                (r for r in reasons if r),
+                "it lies in groups that overlap, and that must stay equally large" if stays else "",
+            ),
             parameters=sizes.get(name, 0),
         )
 
@@ -148,7 +151,8 @@ def _families(units: Layout | None) -> set[int]:
 def _members(heads: Layout | None) -> set[int]:
     if heads is None:
         return set()
-    return {m for row in _families(heads) for m in heads.trace.families.rows[row]}
+    rows = _families(heads)
+    return rows | {m for row in rows for m in heads.trace.families.rows[row]}
 
 
 def _heads_of(name: str, heads: Layout | None) -> int:

@@ -1,5 +1,6 @@
 """The units of a traced network: what can be removed as one piece, under which name, and what it covers."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,6 +82,13 @@ def layout(traced: Trace, *, granularity: Granularity, changing: bool = False) -
     Raises:
         CannotPrune: there is no such unit; says why not.
     """
+    if (granularity, changing) not in traced.layouts:
+        traced.layouts[granularity, changing] = _made(traced, granularity, changing=changing)
+    known: Layout = traced.layouts[granularity, changing]
+    return known
+
+
+def _made(traced: Trace, granularity: Granularity, *, changing: bool) -> Layout:
     families = traced.families
     offered = _offered(families, traced, granularity, changing=changing)
     homes = _homes(traced)
@@ -130,14 +138,34 @@ def _offered(families: Families, traced: Trace, granularity: Granularity, *, cha
 def _homes(traced: Trace) -> dict[int, list[str]]:
     """Family -> the parameters that make it, in the order in which the network uses them; then those that read it."""
     of = traced.families.of
-    makers: dict[int, list[str]] = {}
-    readers: dict[int, list[str]] = {}
+    size = int(of.max(initial=0)) + 1
+    makers, readers = _Lists(size), _Lists(size)
     for name, fields in traced.parameters.items():
         for field in fields:
             made = len(field.live) == 1 and (name, field.live[0]) in traced.makers and field.labels.ndim > 1
-            for family in np.unique(of[field.labels]):
-                (makers if made else readers).setdefault(int(family), []).append(name)
-    return {family: makers.get(family, []) + readers.get(family, []) for family in {*makers, *readers}}
+            (makers if made else readers).append(np.unique(of[field.labels]), name)
+    found = np.flatnonzero(makers.which + readers.which)
+    both: dict[tuple[int, int], list[str]] = {}
+    return {
+        family: both.setdefault((m, r), makers.lists[m] + readers.lists[r])
+        for family, m, r in zip(
+            found.tolist(), makers.which[found].tolist(), readers.which[found].tolist(), strict=True
+        )
+    }
+
+
+class _Lists:
+    """A list of names for each family; families with equal lists share one."""
+
+    def __init__(self, families: int) -> None:
+        self.which = np.zeros(families, dtype=np.int64)
+        self.lists: list[list[str]] = [[]]
+
+    def append(self, families: np.ndarray, name: str) -> None:
+        """Another name for these families, each of which is there once."""
+        before, place = np.unique(self.which[families], return_inverse=True)
+        self.which[families] = len(self.lists) + place
+        self.lists += [[*self.lists[one], name] for one in before.tolist()]
 
 
 def _homes_of_heads(traced: Trace, heads: set[int], homes: Mapping[int, list[str]]) -> dict[int, list[str]]:
@@ -190,7 +218,11 @@ def _connected(tied: Sequence[tuple[frozenset[int], ...]]) -> list[list[tuple[fr
 
 
 def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> np.ndarray | None:
-    """The common refinement of several divisions into groups, if all its parts are equally large and removable."""
+    """The common refinement of several divisions into groups, if all of it is removable; as rows of one length.
+
+    Parts of different sizes are cut into rows as long as their greatest common divisor: what keeps equally many in each
+    row keeps equally many in all that is made of equally many rows.
+    """
     signature: dict[int, list[tuple[int, int]]] = {}
     for s, groups in enumerate(sets):
         for g, group in enumerate(groups):
@@ -201,12 +233,14 @@ def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> n
     parts: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for family in sorted(signature):
         parts.setdefault(tuple(signature[family]), []).append(family)
-    rows = list(parts.values())
-    if len({len(row) for row in rows}) > 1 or not all(family in offered for row in rows for family in row):
+    length = math.gcd(*(len(part) for part in parts.values()))
+    if not all(family in offered for part in parts.values() for family in part):
         return None
+    if length == 1 and len(parts) > 1:
+        return None  # rows of one: all of them would go, or none
     # each group must be made of equally many rows, or equal rows would not make equal groups
     for s, groups in enumerate(sets):
-        counts = {sum((s, g) in key for key in parts) for g in range(len(groups))}
+        counts = {sum(len(part) for key, part in parts.items() if (s, g) in key) for g in range(len(groups))}
         if len(counts) > 1:
             return None
-    return np.array(rows)
+    return np.concatenate([np.reshape(part, (-1, length)) for part in parts.values()])

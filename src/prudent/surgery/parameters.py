@@ -32,9 +32,8 @@ class Parameters:
         value = self.state[name]
         owner = self.places.setdefault(place_of(name, value), name)
         if owner not in self.found:
-            self.found[owner] = labelled(
-                self.ledger, tuple(value.shape), parameter=owner, zero=isinstance(value, nn.Parameter)
-            )
+            zero = isinstance(value, nn.Parameter) or not bool(value.any())  # masks silence parameters only
+            self.found[owner] = labelled(self.ledger, tuple(value.shape), parameter=owner, zero=zero)
             if owner in self.shared:
                 freeze(self.ledger, self.found[owner], "it shares its memory with a parameter of another shape")
         return self.found[owner]

@@ -29,21 +29,11 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
     shapes = {entry.name: entry.families.shape for entry in layout.entries}
     if {name: tuple(score.shape) for name, score in scores.items()} == shapes:
         return {name: score.detach().float().cpu() for name, score in scores.items()}
-    makers = _Sums(layout)
-    readers = _Sums(layout)
-    for name, arrays in layout.cover.items():
-        if name not in scores:
-            continue
-        score = scores[name].detach().double().cpu().numpy()
-        for units in arrays:
-            live = [d for d, n in enumerate(units.shape) if n > 1]
-            if len(live) == 1 and (name, live[0]) in layout.trace.makers:
-                makers.add(units, score, live[0])
-            elif len(live) == 1 and score.ndim > 1:
-                readers.add(units, score, live[0])
-    found, counted = makers.reduced(reduction)
-    others, read = readers.reduced(reduction)
-    values = np.where(counted, found, others)
+    values, counted = _reduced(layout, scores, reduction, reading=False)
+    read = counted
+    if not counted[1:].all():
+        others, read = _reduced(layout, scores, reduction, reading=True)
+        values = np.where(counted, values, others)
     start, result = 1, {}
     for name, shape in shapes.items():
         end = start + int(np.prod(shape))
@@ -55,28 +45,34 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
     return result
 
 
-class _Sums:
-    """Running sum, sum of squares, maximum and count for each unit."""
-
-    def __init__(self, layout: Layout) -> None:
-        n = 1 + sum(entry.families.size for entry in layout.entries)
-        self.sum, self.squares, self.count = np.zeros(n), np.zeros(n), np.zeros(n)
-        self.max = np.full(n, -np.inf)
-
-    def add(self, units: np.ndarray, score: np.ndarray, dim: int) -> None:
-        numbers = units.reshape(-1)
-        lines = score.reshape(-1, 1) if score.ndim == 1 else np.moveaxis(score, dim, 0).reshape(len(numbers), -1)
-        np.add.at(self.sum, numbers, lines.sum(axis=1))
-        np.add.at(self.squares, numbers, (lines**2).sum(axis=1))
-        np.maximum.at(self.max, numbers, lines.max(axis=1))
-        np.add.at(self.count, numbers, lines.shape[1])
-
-    def reduced(self, reduction: Reduction) -> tuple[np.ndarray, np.ndarray]:
-        there = self.count > 0
-        value = {
-            "sum": self.sum,
-            "mean": self.sum / np.maximum(self.count, 1),
-            "max": np.where(there, self.max, 0.0),
-            "l2": np.sqrt(self.squares),
-        }[reduction]
-        return value, there
+def _reduced(
+    layout: Layout, scores: Mapping[str, Tensor], reduction: Reduction, *, reading: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each unit, from 1: the score of what makes it, or of what reads it; and whether there is any."""
+    n = 1 + sum(entry.families.size for entry in layout.entries)
+    value, count = np.zeros(n), np.zeros(n)
+    largest = np.full(n, -np.inf)
+    for name, arrays in layout.cover.items():
+        if name not in scores:
+            continue
+        score = scores[name].detach()
+        for units in arrays:
+            live = [d for d, m in enumerate(units.shape) if m > 1]
+            reads = len(live) == 1 and (name, live[0]) not in layout.trace.makers
+            if len(live) != 1 or reads != reading or (reads and score.ndim == 1):
+                continue
+            numbers = units.reshape(-1)
+            others = [d for d in range(score.ndim) if score.ndim > 1 and d != live[0]]
+            if reduction == "max":
+                np.maximum.at(largest, numbers, (score.amax(others) if others else score).double().cpu().numpy())
+            else:
+                part = score.double().square() if reduction == "l2" else score
+                part = part.sum(others, dtype=torch.float64) if others else part.double()
+                value += np.bincount(numbers, part.cpu().numpy(), n)
+            count += np.bincount(numbers, minlength=n) * (score.numel() // len(numbers))
+    there = count > 0
+    if reduction == "max":
+        return np.where(there, largest, 0.0), there
+    if reduction == "l2":
+        return np.sqrt(value), there
+    return (value / np.maximum(count, 1) if reduction == "mean" else value), there

@@ -137,9 +137,12 @@ def _with_tied(model: nn.Module, slices: Mapping[str, Slice]) -> dict[str, Slice
 
 def _attributes(model: nn.Module, slices: Mapping[str, Slice]) -> dict[str, dict[str, Any]]:
     changed: dict[str, dict[str, Any]] = {}
+    of_module: dict[str, dict[str, Slice]] = {}
+    for name, own_slice in slices.items():
+        path, _, key = name.rpartition(".")
+        of_module.setdefault(path, {})[key] = own_slice
     for path, module in model.named_modules(remove_duplicate=False):
-        prefix = f"{path}." if path else ""
-        own = {name.removeprefix(prefix): s for name, s in slices.items() if name.rpartition(".")[0] == path}
+        own = of_module.get(path)
         values = _sizes(module, own) if own else {}
         values = {key: value for key, value in values.items() if getattr(module, key, value) != value}
         if values:

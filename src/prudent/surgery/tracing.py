@@ -5,7 +5,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
 from prudent.network import attributes_kept, evaluating, prunable
-from prudent.surgery.calls import Call, operation, tensors_in
+from prudent.surgery.calls import Call, operation, read_elsewhere, tensors_in
 from prudent.surgery.families import Families, resolve
 from prudent.surgery.ledger import Ledger
 from prudent.surgery.parameters import Parameters, fields_of
@@ -38,6 +38,7 @@ class Trace:
         parameters: name in the state -> fields of labels. A tied parameter is listed once.
         makers: (parameter, dimension) that make the units of a layer.
         families: what goes together, what must stay and why.
+        layouts: those that were made of it, so that the next cut finds them.
     """
 
     program: torch.export.ExportedProgram
@@ -45,6 +46,7 @@ class Trace:
     parameters: Mapping[str, tuple[Field, ...]]
     makers: frozenset[tuple[str, int]]
     families: Families
+    layouts: dict[object, Any] = field(default_factory=dict)
 
 
 def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torch.export.ExportedProgram:
@@ -215,14 +217,11 @@ def _in_place(node: fx.Node) -> bool:
 def _spread_in_place(call: Call, made: Shadow, shadows: Any) -> None:  # noqa: ANN401 (mapping)
     target = call.node.args[0]
     assert isinstance(target, fx.Node)  # noqa: S101 (torch's in-place operations have the tensor first)
+    if made is shadows[target.name]:
+        return  # nothing else stands there than before
     shadows[target.name] = made
-    if target.op == "call_function" and torch.Tag.inplace_view not in getattr(target.target, "tags", ()):
-        schema = getattr(target.target, "_schema", None)
-        aliases = schema is not None and any(
-            a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments
-        )
-        if aliases:
-            freeze(call.ledger, made, "a part of another tensor is written to")
+    if read_elsewhere(target):
+        freeze(call.ledger, made, "a part of another tensor is written to")
 
 
 def _given(node: fx.Node, shadows: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,11 @@ def same(call: Call) -> Shadow:
     return Shadow(call.shape, call.x.fields, call.x.zero)
 
 
+def zeroed(call: Call) -> Shadow:
+    """Zeros in its place: whatever is removed of it, the rest is zero as before."""
+    return call.x
+
+
 def like(call: Call) -> Shadow:
     """A new tensor of the same shape."""
     return Shadow(call.shape, call.x.fields, zero=call.name == "zeros_like")
@@ -153,6 +158,11 @@ RULES: Mapping[str, Any] = {
         ("sum", "mean", "var", "std", "amax", "amin", "max", "min", "argmax", "prod", "norm", "linalg_vector_norm",
          "logsumexp", "any", "all"), reduction
     ),
+    **dict.fromkeys(  # torch's own tag is missing from these
+        ("hardswish", "relu6", "log_sigmoid", "masked_fill", "where", "arctan", "negative", "absolute", "multiply",
+         "divide", "subtract", "special_expit", "special_erf"), pointwise
+    ),
+    "zero": zeroed,
     "prelu": prelu,
     "_prelu_kernel": prelu,
 }  # fmt: skip

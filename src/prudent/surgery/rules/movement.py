@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from prudent.surgery.calls import Call
-from prudent.surgery.shadow import Field, Shadow, freeze, labelled, permuted, reshaped, without
+from prudent.surgery.shadow import Field, Shadow, freeze, permuted, reshaped, without
 
 
 def reshape(call: Call) -> Shadow:
@@ -44,10 +44,7 @@ def expand(call: Call) -> Shadow:
     """Dimensions of size 1 repeated, and new ones in front."""
     x = call.x
     new = len(call.shape) - len(x.shape)
-    if not x.fields:  # what is spread over a dimension can be spread over a shorter one
-        made = labelled(call.ledger, call.shape, zero=x.zero)
-        grown = [d for d, n in enumerate(call.shape) if d < new or x.shape[d - new] != n]
-        return Shadow(call.shape, tuple(f for f in made.fields if f.live[0] in grown), x.zero)
+    grown = [d for d, n in enumerate(call.shape) if n > 1 and (d < new or x.shape[d - new] != n)]
     fields = tuple(
         replace(
             f,
@@ -56,7 +53,16 @@ def expand(call: Call) -> Shadow:
         )
         for f in x.fields
     )
-    return Shadow(call.shape, fields, x.zero)
+    # what is spread over a dimension can be spread over a shorter one, in each row by itself
+    rows = {d for f in fields if f.rows for d in f.live}
+    made = [_spread_over(call, sorted({*rows, d}), d) for d in grown]
+    return Shadow(call.shape, (*fields, *made), x.zero and not made)
+
+
+def _spread_over(call: Call, live: Sequence[int], inner: int) -> Field:
+    sizes = [n if d in live else 1 for d, n in enumerate(call.shape)]
+    labels = call.ledger.fresh(int(np.prod(sizes))).reshape(sizes)
+    return Field(labels, inner if len(live) > 1 else None)
 
 
 def repeat(call: Call) -> Shadow:
