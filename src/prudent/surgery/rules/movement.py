@@ -53,9 +53,11 @@ def expand(call: Call) -> Shadow:
         )
         for f in x.fields
     )
-    # what is spread over a dimension can be spread over a shorter one, in each row by itself
+    # what is spread over a dimension can be spread over a shorter one, in each row by itself; but units that are read
+    # several times, as the keys of grouped queries are, go with all that read them
     rows = {d for f in fields if f.rows for d in f.live}
-    made = [_spread_over(call, sorted({*rows, d}), d) for d in grown]
+    several = rows and any(not f.rows for f in fields)
+    made = [] if several else [_spread_over(call, sorted({*rows, d}), d) for d in grown]
     return Shadow(call.shape, (*fields, *made), x.zero and not made)
 
 
