@@ -200,7 +200,12 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(run, tmp_path):
     kept: dict[str, int] = {}
     for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         target = len(finished()) + 12
-        process = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(
+            command(tmp_path),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509 (nothing here has threads)
+        )
         while len(finished()) < target and process.poll() is None:
             time.sleep(0.02)
         assert process.poll() is None, f"the study ended before it could be killed: {process.stderr.read()}"
@@ -219,6 +224,11 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(run, tmp_path):
     assert kept.items() <= final.items()
     assert len(final) == CELLS
     assert stable(tmp_path / run.name) == stable(run)
+
+
+def heed_interrupts() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so would the study that is to be interrupted."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def assert_no_process_left(group: int) -> None:
