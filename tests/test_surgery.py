@@ -89,6 +89,12 @@ def test_the_network_can_be_trained_on_and_put_back():
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), tuned.state_dict().values(), strict=True))
 
 
+def test_a_network_that_answers_pictures_is_cut_too():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    small = shrink(prune(model, sparsity=0.5, granularity="channel", scope="layer"), torch.rand(2, 3, 8, 8))
+    assert small.params == (4 * 3 * 9 + 4) + (2 * 4 + 2)
+
+
 def test_frozen_parameters_stay_frozen_and_modes_stay():
     model = chain(norm=True).eval()
     model[3].weight.requires_grad_(False)

@@ -137,7 +137,7 @@ def prune(
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
     layout = layout_for(model, granularity, example, changing=changing)
     if example is not None and layout is None:
-        _check_goes(model, example)
+        check_goes(model, example)
     known = {"seed": seed, "sparsity": amount, "example": example, **_units_known(granularity, layout)}
     scores = ask_score(model, score, batches, options or {}, known)
     per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
@@ -167,7 +167,7 @@ def prune(
     )
 
 
-def _check_goes(model: nn.Module, example: Example) -> None:
+def check_goes(model: nn.Module, example: Example) -> None:
     """Run the network on `example` in evaluation mode, whatever it answers. Raises BadInput."""
     args, kwargs = arguments(example)
     try:

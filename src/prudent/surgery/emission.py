@@ -4,7 +4,7 @@ Parameters keep their names. Batch normalisation and dropout are modules again, 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,6 @@ from prudent.surgery.proving import CONSTANTS
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.slicing import left
 from prudent.surgery.tracing import Trace, export, walk
-
-Sizes = Callable[[fx.Node], tuple[int, ...]]
 
 
 def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]:

@@ -23,7 +23,6 @@ class Parameters:
         self.state |= {name: buffer for name, buffer in model.named_buffers() if name not in self.state}
         self.found: dict[str, Shadow] = {}
         self.places: dict[object, str] = {}
-        self.storages: dict[int, str] = {}
         # what lies in one storage in two ways cannot be cut in both
         self.shared = overlapping(self.state)
 

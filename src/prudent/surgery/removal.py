@@ -5,12 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from prudent.errors import CannotPrune, PrudentError, reason
 from prudent.examples import Example
-from prudent.network import duplicate
 from prudent.surgery.emission import emit, graph_of
 from prudent.surgery.layouts import Layout
 from prudent.surgery.plans import Plan, apply_plan
@@ -43,19 +41,6 @@ class Removal:
     form: Form
     kept: Mapping[str, str] = field(default_factory=dict)
     changing: tuple[str, ...] = ()
-
-
-def silenced(model: nn.Module, traced: Trace, gone: np.ndarray) -> nn.Module:
-    """A copy of the network with everything that belongs to these families set to zero, in all parameters."""
-    quiet = duplicate(model)
-    own = dict(quiet.named_parameters(remove_duplicate=False))
-    with torch.no_grad():
-        for name, fields in traced.parameters.items():
-            for one in fields if name in own else ():
-                dead = torch.from_numpy(gone[traced.families.of[one.labels]])
-                if dead.any():
-                    own[name].masked_fill_(dead.to(own[name].device), 0.0)
-    return quiet
 
 
 def remove(masked: nn.Module, units: Layout, removed: Mapping[str, np.ndarray], example: Example) -> Removal:

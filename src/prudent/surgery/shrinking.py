@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from prudent.errors import BadInput, CannotPrune, reason
 from prudent.examples import Example, first, size
 from prudent.masks import Mask
-from prudent.network import check_runs, macs, parameters
-from prudent.pruning import Pruned
+from prudent.network import macs, parameters
+from prudent.pruning import Pruned, check_goes
 from prudent.surgery.burial import bury
 from prudent.surgery.cutting import plan_of
 from prudent.surgery.layouts import layout
@@ -93,8 +93,7 @@ def shrink(pruned: Pruned, example: Example) -> Shrunk:
 
 def _with_dead_channels(pruned: Pruned, example: Example) -> Pruned:
     """The network masked by channels: those that the zeros among its weights have made dead."""
-    if isinstance(example, Tensor):
-        check_runs(pruned.model, example)
+    check_goes(pruned.model, example)
     units = layout(trace(pruned.model, example), granularity="channel")
     found = bury(pruned.model, units, example)
     if not any(which.any() for which in found.dead.values()):
@@ -120,8 +119,7 @@ def _macs_of_one(model: nn.Module, example: Example) -> int:
 
 
 def _plain(pruned: Pruned, example: Example) -> Removal:
-    if isinstance(example, Tensor):
-        check_runs(pruned.model, example)
+    check_goes(pruned.model, example)
     plan = plan_of(pruned.model, pruned.mask)
     small = apply_plan(pruned.model, plan)
     return Removal(model=small, plan=plan, proof=prove(pruned.model, small, example, plan=plan), form="module")
