@@ -19,10 +19,12 @@ class Catalogue:
 
     Listing them imports nothing; taking one imports its file only.
     `package` is the folder ("prudent.scores"), `noun` what one of its files is called in messages ("score").
+    `refuse` sees every name that the folder does not have first, and raises where it knows why that is so.
     """
 
     package: str
     noun: str
+    refuse: Callable[[str], None] | None = None
 
     @property
     def folder(self) -> Path:
@@ -47,6 +49,8 @@ class Catalogue:
     def module(self, name: str) -> ModuleType:
         """The module that defines `name`. Raises UnknownName."""
         if name not in self:
+            if self.refuse is not None:
+                self.refuse(name)
             raise UnknownName.of(self.noun, name, self)
         return importlib.import_module(f"{self.package}.{name}")
 
