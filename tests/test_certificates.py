@@ -105,7 +105,7 @@ def test_every_single_edit_is_refused(written):
     ],
 )
 def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
-    from prudent.certificates import _hash
+    from prudent.certificate_documents import digest as _hash
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -140,7 +140,7 @@ def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
     ],
 )
 def test_odd_values_with_a_recomputed_hash_are_refused_in_one_line(written, at, value):
-    from prudent.certificates import _hash
+    from prudent.certificate_documents import digest as _hash
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -153,7 +153,7 @@ def test_odd_values_with_a_recomputed_hash_are_refused_in_one_line(written, at, 
 
 @pytest.mark.parametrize("key", ["claim", "candidates", "losses", "alpha", "needed", "assumptions"])
 def test_a_missing_key_is_refused_in_one_line(written, key):
-    from prudent.certificates import _hash
+    from prudent.certificate_documents import digest as _hash
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -211,7 +211,7 @@ def test_changed_losses_are_refused(written):
 
 
 def test_losses_elsewhere_are_refused(written, tmp_path):
-    from prudent.certificates import _hash
+    from prudent.certificate_documents import digest as _hash
 
     path, _ = written
     document = json.loads(path.read_text())

@@ -15,7 +15,7 @@ from prudent.errors import PrudentError
 from prudent.batches import Batches
 from prudent.prediction import predict
 from prudent.pruning import prune
-from prudent.risks import losses
+from prudent.loss_tables import losses
 from prudent.training import train
 from prudent.types import Losses, Predictions
 

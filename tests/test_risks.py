@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from prudent.errors import BadInput, UnknownName
-from prudent.risks import disagreement, error, losses
+from prudent.loss_tables import losses
+from prudent.risks import disagreement, error
 from prudent.types import Predictions
 from tests.conftest import predictions
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from prudent.certification import certify
     from prudent.errors import PrudentError
     from prudent.evaluation import evaluate
+    from prudent.loss_tables import losses
     from prudent.low_rank.factorisation import Factorised, factorise
     from prudent.masks import Mask
     from prudent.networks import load, save
     from prudent.prediction import predict
     from prudent.pruning import Pruned, prune
-    from prudent.risks import losses
     from prudent.splits import Data
     from prudent.studies import study
     from prudent.surgery.shrinking import Shrunk, shrink
@@ -77,7 +77,7 @@ _HOME = {
     "evaluate": "prudent.evaluation",
     "factorise": "prudent.low_rank.factorisation",
     "load": "prudent.networks",
-    "losses": "prudent.risks",
+    "losses": "prudent.loss_tables",
     "predict": "prudent.prediction",
     "prune": "prudent.pruning",
     "save": "prudent.networks",

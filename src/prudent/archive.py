@@ -1,6 +1,7 @@
 """Predictions and losses as safetensors bytes, and back. No torch: whoever checks a certificate need not have it."""
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,10 @@ from safetensors.numpy import load, save
 
 from prudent.errors import PrudentError
 from prudent.types import Losses, Predictions
+
+LOSSES = ("names", "sparsities", "loss", "split", "data", "models", "dense")
+LATER = ("low", "high", "group", "options", "stopped")
+BESIDE = ("counted", "bins")
 
 
 def predictions_to_bytes(predictions: Predictions) -> bytes:
@@ -26,26 +31,31 @@ def predictions_from_bytes(content: bytes) -> Predictions:
 
 def losses_to_bytes(losses: Losses) -> bytes:
     """Losses of 0 and 1 take one byte each, others eight."""
-    values = losses.values.astype(np.uint8) if losses.binary else losses.values
-    about: dict[str, object] = {
-        "names": losses.names,
-        "sparsities": losses.sparsities,
-        "loss": losses.loss,
-        "split": losses.split,
-        "data": losses.data,
-        "models": losses.models,
-        "dense": losses.dense,
-    }
-    return _to_bytes({"values": values}, about)
+    plain = bool(((losses.values == 0) | (losses.values == 1)).all())
+    arrays = {"values": losses.values.astype(np.uint8) if plain else losses.values}
+    about: dict[str, object] = {name: getattr(losses, name) for name in LOSSES}
+    # what most losses do not have is written only where it is there: their files are what they always were
+    arrays |= {name: _narrow(getattr(losses, name)) for name in BESIDE if getattr(losses, name) is not None}
+    defaults = {f.name: f.default for f in fields(Losses)}
+    about |= {name: getattr(losses, name) for name in LATER if getattr(losses, name) != defaults[name]}
+    return _to_bytes(arrays, about)
 
 
 def losses_from_bytes(content: bytes) -> Losses:
     """Raises: PrudentError: not such a file, or not whole; BadInput: contents that are no losses."""
-    arrays, about = _from_bytes(
-        content, ("values",), ("names", "sparsities", "loss", "split", "data", "models", "dense")
-    )
+    arrays, about = _from_bytes(content, ("values",), LOSSES, LATER)
     about |= {name: tuple(about[name]) for name in ("names", "sparsities", "models")}
-    return Losses(values=arrays["values"].astype(np.float64), **about)
+    if "options" in about:
+        about["options"] = tuple((name, value) for name, value in about["options"])
+    beside: dict[str, Any] = {name: arrays[name] for name in BESIDE if name in arrays}
+    if "counted" in beside:
+        beside["counted"] = beside["counted"].astype(np.bool_)
+    return Losses(values=arrays["values"].astype(np.float64), **beside, **about)
+
+
+def _narrow(given: np.ndarray) -> np.ndarray:
+    """Flags and small whole numbers, one byte each where that is enough."""
+    return given.astype(np.uint8) if given.max() <= np.iinfo(np.uint8).max else given
 
 
 def _to_bytes(arrays: dict[str, np.ndarray], about: dict[str, object]) -> bytes:
@@ -54,7 +64,7 @@ def _to_bytes(arrays: dict[str, np.ndarray], about: dict[str, object]) -> bytes:
 
 
 def _from_bytes(
-    content: bytes, names: tuple[str, ...], keys: tuple[str, ...]
+    content: bytes, names: tuple[str, ...], keys: tuple[str, ...], later: tuple[str, ...] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         arrays = load(content)
@@ -65,4 +75,4 @@ def _from_bytes(
         raise PrudentError(f"this is not a whole safetensors file written by prudent ({error})") from error
     if missing:
         raise PrudentError(f"this safetensors file lacks {', '.join(missing)}")
-    return dict(arrays), {key: about[key] for key in keys}
+    return dict(arrays), {key: about[key] for key in (*keys, *later) if key in about}

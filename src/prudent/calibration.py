@@ -78,21 +78,29 @@ def bin_confidence(
     closed: Literal["left", "right"] = "left",
 ) -> Reliability:
     """`reliability` from stated confidences in [0, 1] and whether each prediction was correct."""
-    if bins < 1:
-        raise BadInput(f"at least one bin is needed; got bins={bins}")
-    # k / bins, not linspace: its edges are one ulp off, which moves values that lie on an edge
-    edges = np.arange(bins + 1) / bins
-    if closed == "left":
-        which = np.searchsorted(edges, confidence, side="right") - 1
-    else:
-        which = np.searchsorted(edges, confidence, side="left") - 1
-    which = np.clip(which, 0, bins - 1)
+    which = equal_width_bins(confidence, bins=bins, closed=closed)
     return Reliability(
-        edges=edges,
+        edges=np.arange(bins + 1) / bins,
         counts=np.bincount(which, minlength=bins).astype(np.int64),
         right=np.bincount(which[correct], minlength=bins).astype(np.int64),
         confidence=np.bincount(which, weights=confidence, minlength=bins),
     )
+
+
+def equal_width_bins(
+    confidence: Float64[np.ndarray, " n"], *, bins: int = 15, closed: Literal["left", "right"] = "left"
+) -> Int64[np.ndarray, " n"]:
+    """Which of `bins` equal-width bins each confidence lies in, 0 .. bins - 1; edge rule as in `reliability`.
+
+    Raises:
+        BadInput: bins < 1.
+    """
+    if bins < 1:
+        raise BadInput(f"at least one bin is needed; got bins={bins}")
+    # k / bins, not linspace: its edges are one ulp off, which moves values that lie on an edge
+    edges = np.arange(bins + 1) / bins
+    which = np.searchsorted(edges, confidence, side="right" if closed == "left" else "left") - 1
+    return np.clip(which, 0, bins - 1).astype(np.int64)
 
 
 def ece(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> float:

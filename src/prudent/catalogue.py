@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ class Catalogue:
 
     def module(self, name: str) -> ModuleType:
         """The module that defines `name`. Raises UnknownName."""
+        loaded = sys.modules.get(f"{self.package}.{name}")
+        if loaded is not None and name.isidentifier() and not name.startswith("_"):
+            return loaded  # the folder need not be listed again: bounds are taken thousands of times
         if name not in self:
             if self.refuse is not None:
                 self.refuse(name)

@@ -7,7 +7,7 @@ import numpy as np
 from prudent import calibration, detection, uncertainty
 from prudent.errors import BadInput, SplitMisuse
 from prudent.intervals import clopper_pearson
-from prudent.risks import check_same_examples
+from prudent.loss_tables import check_same_examples
 from prudent.types import Metric, Predictions
 from prudent.wording import percent
 

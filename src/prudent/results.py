@@ -14,8 +14,8 @@ from prudent.certificates import write_certificate
 from prudent.certification import certify
 from prudent.evaluation import evaluate, worst_class_error
 from prudent.graph import DENSE, Graph
+from prudent.loss_tables import losses
 from prudent.networks import DESCRIPTION, NUMBERS, PLAN, mask_in
-from prudent.risks import losses
 from prudent.run_folder import certificate_file, network_folder
 from prudent.settings import Method, Settings
 from prudent.store import Store

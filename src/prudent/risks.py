@@ -1,17 +1,39 @@
-"""Predictions -> loss of every example, in [0, 1]. A risk is the population mean of such a loss.
+"""Predictions -> loss of every example. A risk is the population mean of such a loss.
 
-A loss is a function of a candidate's predictions and the dense network's (None if there are none).
+A loss is a function of a candidate's predictions and the dense network's (None if there are none), with options of its
+own. NaN says that the risk is not about an example: which ones it is about may depend on the candidate's answers, and
+a certificate is then valid given how many they are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
-from prudent.errors import BadInput, UnknownName
-from prudent.types import Losses, Predictions
+from prudent.calibration import equal_width_bins
+from prudent.errors import BadInput
+from prudent.types import Predictions
 
-Loss = Callable[[Predictions, Predictions | None], Float64[np.ndarray, " n"]]
+Loss = Callable[..., Float64[np.ndarray, " n"]]
+
+
+@dataclass(frozen=True)
+class Risk:
+    """What is known of a loss.
+
+    Args:
+        function: (candidate, dense, *, options) -> (n,), each in [low, high] or NaN.
+        dense: whether it compares with the dense network.
+        low, high: its range.
+        bins: for a risk that sums the absolute mean of each bin, (candidate, *, options) -> (n,) bins.
+    """
+
+    function: Loss
+    dense: bool = False
+    low: float = 0.0
+    high: float = 1.0
+    bins: Callable[..., Int64[np.ndarray, " n"]] | None = None
 
 
 def error(candidate: Predictions, dense: Predictions | None = None) -> Float64[np.ndarray, " n"]:  # noqa: ARG001
@@ -22,8 +44,7 @@ def error(candidate: Predictions, dense: Predictions | None = None) -> Float64[n
     """
     if candidate.labels is None:
         raise BadInput("the loss 'error' needs true labels; use 'disagreement', which compares with the dense network")
-    lost: Float64[np.ndarray, " n"] = (candidate.decisions != candidate.labels).astype(np.float64)
-    return lost
+    return _numbers(candidate.decisions != candidate.labels)
 
 
 def disagreement(candidate: Predictions, dense: Predictions | None = None) -> Float64[np.ndarray, " n"]:
@@ -34,86 +55,146 @@ def disagreement(candidate: Predictions, dense: Predictions | None = None) -> Fl
     Raises:
         BadInput: no dense predictions.
     """
-    if dense is None:
-        raise BadInput("the loss 'disagreement' compares with the dense network: pass dense=its predictions")
-    lost: Float64[np.ndarray, " n"] = (candidate.decisions != dense.decisions).astype(np.float64)
-    return lost
+    return _numbers(candidate.decisions != _dense(dense, "disagreement").decisions)
 
 
-LOSSES: dict[str, Loss] = {"error": error, "disagreement": disagreement}
-COMPARES_WITH_DENSE = frozenset({"disagreement"})
+def accuracy_drop(candidate: Predictions, dense: Predictions | None = None) -> Float64[np.ndarray, " n"]:
+    """(dense right) - (candidate right): 1 turned wrong, -1 turned right. Its mean is how far accuracy falls.
 
-
-def losses(
-    predictions: Sequence[Predictions],
-    *,
-    sparsities: Sequence[float],
-    loss: str | Loss = "error",
-    dense: Predictions | None = None,
-    names: Sequence[str] | None = None,
-) -> Losses:
-    """The loss of every example under every candidate.
-
-    Args:
-        predictions: one for each candidate, densest first, all on the same examples in the same order.
-        sparsities: (candidates,) achieved sparsity of each, in [0, 1), not decreasing.
-        loss: "error", "disagreement", or a function (candidate, dense) -> (n,) in [0, 1].
-        dense: the dense network's predictions on the same examples, where the loss compares with them.
-        names: a name for each candidate; by default its sparsity.
-
-    Returns: values (n, candidates) with what they were computed from.
+    Signed, so no bound for 0/1 losses or for the raw difference is valid: certify it with bound="betting", which sees
+    (1 + loss) / 2 against (1 + alpha) / 2.
 
     Raises:
-        UnknownName: a loss that does not exist.
-        BadInput: no candidates, predictions on different examples, splits or classes, a loss that is not one number in
-            [0, 1] for each example.
+        BadInput: no labels, or no dense predictions.
     """
-    if isinstance(predictions, Predictions):
-        raise BadInput("losses take a list of predictions, one for each candidate; got a single one: put it in a list")
-    predictions, sparsities = tuple(predictions), tuple(sparsities)  # read more than once
-    if not predictions:
-        raise BadInput("losses need the predictions of at least one candidate")
-    if isinstance(loss, str) and loss not in LOSSES:
-        raise UnknownName.of("loss", loss, LOSSES)
-    first = predictions[0]
-    for other in [*predictions[1:], *([] if dense is None else [dense])]:
-        check_same_examples(first, other)
-    function = LOSSES[loss] if isinstance(loss, str) else loss
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "custom")
-    if name in LOSSES and function is not LOSSES[name]:
-        raise BadInput(f"a loss of your own needs a name of its own: {name!r} is prudent's, and claims would say so")
-    fingerprints = tuple(p.model for p in predictions)
-    return Losses(
-        values=np.stack([_each(function(p, dense), p.n, name) for p in predictions], axis=1),
-        names=tuple(names) if names is not None else tuple(f"{s:g}" for s in sparsities),
-        sparsities=tuple(float(s) for s in sparsities),
-        loss=name,
-        split=first.split,
-        data=first.data,
-        models=fingerprints if all(fingerprints) else (),
-        dense="" if dense is None or name == "error" else dense.model,
-    )
+    labels = _labels(candidate, "accuracy_drop")
+    right = _dense(dense, "accuracy_drop").decisions == labels
+    return _numbers(right.astype(np.int8) - (candidate.decisions == labels))
 
 
-def _each(lost: object, n: int, name: str) -> Float64[np.ndarray, " n"]:
-    """What a loss returned, if it is one number for each example."""
-    found = np.asarray(lost)
-    if found.shape != (n,) or found.dtype.kind not in "biuf":
-        came = f"{type(lost).__name__} of shape {found.shape} and dtype {found.dtype}"
-        raise BadInput(f"a loss returns one number for each of {n} examples, shape ({n},); {name!r} returned {came}")
-    return found.astype(np.float64)
+def negative_flip(candidate: Predictions, dense: Predictions | None = None) -> Float64[np.ndarray, " n"]:
+    """1 where the dense network is right and the candidate wrong, else 0. Its mean bounds how far accuracy falls.
+
+    Raises:
+        BadInput: no labels, or no dense predictions.
+
+    Source: Yan et al. 2021, "Positive-Congruent Training", arXiv:2011.09161 (negative flip rate).
+    """
+    labels = _labels(candidate, "negative_flip")
+    right = _dense(dense, "negative_flip").decisions == labels
+    return _numbers(right & (candidate.decisions != labels))
 
 
-def check_same_examples(a: Predictions, b: Predictions) -> None:
-    """Refuse to compare predictions on different examples, splits or classes."""
-    for what, of_a, of_b in (
-        ("split", a.split, b.split),
-        ("number of examples", a.n, b.n),
-        ("number of classes", a.classes, b.classes),
-    ):
-        if of_a != of_b:
-            raise BadInput(f"predictions to be compared need the same {what}; got {of_a} and {of_b}")
-    if a.data and b.data and a.data != b.data:
-        raise BadInput(f"predictions to be compared need the same examples; got data {a.data[:12]} and {b.data[:12]}")
-    if a.labels is not None and b.labels is not None and not np.array_equal(a.labels, b.labels):
-        raise BadInput("predictions to be compared need the same examples in the same order; their labels differ")
+def top_k_error(
+    candidate: Predictions, dense: Predictions | None = None, *, k: int = 5  # noqa: ARG001
+) -> Float64[np.ndarray, " n"]:  # fmt: skip
+    """1 where the true class is not among the k most probable, else 0. A tie with the k-th counts as missed.
+
+    Args:
+        k: 1 or more, less than the number of classes.
+
+    Raises:
+        BadInput: no labels, or k outside its range.
+    """
+    labels = _labels(candidate, "top_k_error")
+    if not 1 <= k < candidate.classes:
+        raise BadInput(f"top_k_error needs k in 1 .. {candidate.classes - 1} for {candidate.classes} classes; got {k}")
+    answers = candidate.logits if candidate.members is None else candidate.probabilities
+    own = np.take_along_axis(answers, labels[:, None], axis=1)
+    # the label itself is among those that are as probable
+    return _numbers(np.count_nonzero(answers >= own, axis=1) > k)
+
+
+def brier(candidate: Predictions, dense: Predictions | None = None) -> Float64[np.ndarray, " n"]:  # noqa: ARG001
+    """Squared distance between probabilities and the one-hot label, in [0, 2], summed over classes.
+
+    Raises:
+        BadInput: no labels.
+
+    Source: Brier 1950, "Verification of forecasts expressed in terms of probability".
+    """
+    labels = _labels(candidate, "brier")
+    aimed = np.eye(candidate.classes)[labels]
+    return _numbers(np.clip(((candidate.probabilities - aimed) ** 2).sum(axis=1), 0.0, 2.0))
+
+
+def selective_error(
+    candidate: Predictions, dense: Predictions | None = None, *, threshold: float = 0.9  # noqa: ARG001
+) -> Float64[np.ndarray, " n"]:  # fmt: skip
+    """1 where a confident decision is wrong, 0 where it is right, NaN where confidence lies below the threshold.
+
+    Args:
+        threshold: of the largest probability, in (0, 1), chosen on other examples than those of the certificate.
+
+    Raises:
+        BadInput: no labels, or a threshold outside (0, 1).
+    """
+    labels = _labels(candidate, "selective_error")
+    if not 0 < threshold < 1:
+        raise BadInput(f"the confidence threshold of selective_error lies in (0, 1); got {threshold}")
+    served = candidate.probabilities.max(axis=1) >= threshold
+    return _numbers(np.where(served, candidate.decisions != labels, np.nan))
+
+
+def ood_acceptance(
+    candidate: Predictions, dense: Predictions | None = None, *, threshold: float = -0.9  # noqa: ARG001
+) -> Float64[np.ndarray, " n"]:  # fmt: skip
+    """1 where a stranger is taken for known: its OOD score -max p lies below the threshold. Predictions of strangers.
+
+    Args:
+        threshold: of the OOD score, higher = more OOD, frozen beforehand, such as the 95 % quantile on validation.
+    """
+    return _numbers(-candidate.probabilities.max(axis=1) < threshold)
+
+
+def calibration(
+    candidate: Predictions, dense: Predictions | None = None, *, bins: int = 15  # noqa: ARG001 (of confidence_bins)
+) -> Float64[np.ndarray, " n"]:  # fmt: skip
+    """Confidence minus correctness, in [-1, 1], summed over bins of equal width into the expected calibration error.
+
+    Args:
+        bins: their number, fixed beforehand; which one an example lies in, `confidence_bins` says.
+
+    Raises:
+        BadInput: no labels.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+    """
+    labels = _labels(candidate, "calibration")
+    return _numbers(candidate.probabilities.max(axis=1) - (candidate.decisions == labels))
+
+
+def confidence_bins(candidate: Predictions, *, bins: int = 15) -> Int64[np.ndarray, " n"]:
+    """The bin [k / bins, (k + 1) / bins) of each confidence, the last one closed. Raises: BadInput: bins < 1."""
+    return equal_width_bins(candidate.probabilities.max(axis=1), bins=bins)
+
+
+LOSSES: dict[str, Risk] = {
+    "error": Risk(error),
+    "disagreement": Risk(disagreement, dense=True),
+    "accuracy_drop": Risk(accuracy_drop, dense=True, low=-1.0),
+    "negative_flip": Risk(negative_flip, dense=True),
+    "top_k_error": Risk(top_k_error),
+    "brier": Risk(brier, high=2.0),
+    "selective_error": Risk(selective_error),
+    "ood_acceptance": Risk(ood_acceptance),
+    "calibration": Risk(calibration, low=-1.0, bins=confidence_bins),
+}
+
+
+def _numbers(values: np.ndarray) -> Float64[np.ndarray, " n"]:
+    numbers: Float64[np.ndarray, " n"] = values.astype(np.float64)
+    return numbers
+
+
+def _labels(candidate: Predictions, name: str) -> Int64[np.ndarray, " n"]:
+    if candidate.labels is None:
+        raise BadInput(f"the loss {name!r} needs true labels; 'disagreement' needs none")
+    labels: Int64[np.ndarray, " n"] = candidate.labels
+    return labels
+
+
+def _dense(dense: Predictions | None, name: str) -> Predictions:
+    if dense is None:
+        raise BadInput(f"the loss {name!r} compares with the dense network: pass dense=its predictions")
+    return dense

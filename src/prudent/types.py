@@ -11,8 +11,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from prudent.claims import Certificate as Certificate  # noqa: PLC0414 (one of these nouns)
+from prudent.claims import Options
 from prudent.errors import BadInput
-from prudent.wording import exact_percent, percent, plural
 
 Split = Literal["train", "validation", "certification", "test", "ood"]
 """What examples are for: training, every choice, the certificate alone, reporting alone; "ood": not from the task."""
@@ -149,6 +150,8 @@ def log_softmax(logits: np.ndarray) -> Float64[np.ndarray, "..."]:
 class Losses:
     """Loss of every example under every candidate network: what a certificate is computed from.
 
+    A loss with another range than [0, 1] is kept on that scale: a value v stands for low + (high - low) v.
+
     Args:
         values: (n, candidates), each in [0, 1]; columns densest candidate first. Kept as a read-only float64 copy.
         names: one name for each candidate.
@@ -158,6 +161,14 @@ class Losses:
         data: fingerprint of the examples, "" if unknown.
         models: fingerprints of the candidates, empty if unknown.
         dense: fingerprint of the dense network that the loss compares with, "" if it compares with none.
+        counted: (n, candidates) bool, the examples that each candidate's risk is about; None for all. The others'
+            values are 0 and mean nothing.
+        bins: (n, candidates) whole numbers >= 0, for a risk that sums the absolute mean loss of each bin (calibration).
+        low, high: what the values 0 and 1 stand for.
+        group: the examples that the risk is about, in words, "" for all.
+        options: of the loss, as (name, value) pairs.
+        stopped: whether it was decided by looking at losses how many examples each candidate is judged by. Then only
+            e-values can certify it.
 
     Raises:
         BadInput: no examples or candidates, values outside [0, 1] or NaN, lengths that differ, sparsities that
@@ -172,6 +183,13 @@ class Losses:
     data: str = ""
     models: tuple[str, ...] = ()
     dense: str = ""
+    counted: np.ndarray | None = None
+    bins: np.ndarray | None = None
+    low: float = 0.0
+    high: float = 1.0
+    group: str = ""
+    options: Options = ()
+    stopped: bool = False
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -191,6 +209,12 @@ class Losses:
             raise BadInput(f"sparsities lie in [0, 1); got {list(self.sparsities)}")
         if list(self.sparsities) != sorted(self.sparsities):
             raise BadInput(f"candidates go from the densest to the sparsest; got sparsities {list(self.sparsities)}")
+        for name, kinds, dtype in (("counted", "b", np.bool_), ("bins", "iu", np.int64)):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, _beside(np.asarray(given), self.values.shape, name, kinds, dtype))
+        if not self.low < self.high:
+            raise BadInput(f"a loss goes from low to high, low < high; got {self.low} and {self.high}")
 
     @property
     def n(self) -> int:
@@ -198,14 +222,41 @@ class Losses:
         return int(self.values.shape[0])
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many examples each candidate's risk is about."""
+        if self.counted is None:
+            return (self.n,) * len(self.names)
+        return tuple(int(k) for k in np.count_nonzero(self.counted, axis=0))
+
+    def column(self, i: int) -> Float64[np.ndarray, " k"]:
+        """The losses of candidate `i`, of the examples that its risk is about, on the scale from 0 to 1."""
+        values: Float64[np.ndarray, " k"] = self.values[:, i]
+        return values if self.counted is None else values[self.counted[:, i]]
+
+    @cached_property
     def binary(self) -> bool:
-        """Whether every loss is exactly 0 or 1."""
-        return bool(((self.values == 0) | (self.values == 1)).all())
+        """Whether every loss is exactly 0 or 1, and means that."""
+        return (self.low, self.high) == (0, 1) and bool(((self.values == 0) | (self.values == 1)).all())
 
     @cached_property
     def counts(self) -> tuple[int, ...] | None:
         """How many examples each candidate loses, as exact integers; None unless the losses are 0 or 1."""
-        return tuple(int(k) for k in np.count_nonzero(self.values, axis=0)) if self.binary else None
+        if not self.binary or self.bins is not None:
+            return None
+        return tuple(int(np.count_nonzero(self.column(i))) for i in range(len(self.names)))
+
+    @cached_property
+    def means(self) -> tuple[float, ...]:
+        """Empirical risk of each candidate in the loss's own units; the highest where it is about no example."""
+        width = self.high - self.low
+        columns = [self.column(i) for i in range(len(self.names))]
+        return tuple(self.low + width * float(c.mean()) if len(c) else self.high for c in columns)
+
+
+def _beside(given: np.ndarray, shape: tuple[int, ...], name: str, kinds: str, dtype: type[np.generic]) -> np.ndarray:
+    if given.shape != shape or given.dtype.kind not in kinds or (kinds == "iu" and given.min() < 0):
+        raise BadInput(f"{name} of losses have shape {shape}; got {given.shape} of dtype {given.dtype}")
+    return kept(given, dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,66 +275,3 @@ class Metric:
     hi: float | None = None
     interval: str = ""
     better: Literal["lower", "higher", "neither"] = "lower"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """The result of testing candidates on the certification split, selected or not.
-
-    Args:
-        risk: the loss whose population mean is bounded.
-        alpha: tolerated risk, in (0, 1).
-        delta: tolerated chance that the claim is wrong, in (0, 1).
-        n: number of certification examples.
-        bound: name of the p-value.
-        procedure: how the candidates were tested ("fixed_sequence").
-        names, sparsities: the candidates in the order of testing, densest first.
-        counts: exact integer losses of each candidate, None for losses other than 0 and 1.
-        empirical_risks: mean loss of each candidate on the n examples.
-        p_values: of H0 "risk > alpha", for each candidate.
-        selected: index of the sparsest certified candidate, None if there is none.
-        data, models, dense: fingerprints of the examples, the candidates and the dense network.
-    """
-
-    risk: str
-    alpha: float
-    delta: float
-    n: int
-    bound: str
-    procedure: str
-    names: tuple[str, ...]
-    sparsities: tuple[float, ...]
-    counts: tuple[int, ...] | None
-    empirical_risks: tuple[float, ...]
-    p_values: tuple[float, ...]
-    selected: int | None
-    data: str = ""
-    models: tuple[str, ...] = ()
-    dense: str = ""
-
-    @property
-    def states(self) -> tuple[Literal["passed", "stopped", "not tested"], ...]:
-        """For each candidate: passed, the one where testing stopped, or not tested any more."""
-        passed = 0 if self.selected is None else self.selected + 1
-        return tuple(
-            "passed" if i < passed else "stopped" if i == passed else "not tested" for i in range(len(self.names))
-        )
-
-    def bounded(self) -> str:
-        """What is bounded, in words: "at most 5 % of predictions differ from the dense network"."""
-        limit, what = exact_percent(self.alpha), OUTCOMES.get(self.risk)
-        return f"at most {limit} of predictions {what}" if what else f"the mean {self.risk} loss is at most {limit}"
-
-    def sentence(self) -> str:
-        """The claim in one English sentence; the same in terminal, file and report."""
-        confidence = exact_percent(self.delta, complement=True)
-        if self.selected is None:
-            return (
-                f"Nothing certified: with {self.n:,} examples, for none of {plural(len(self.names), 'candidate')} "
-                f"could it be shown with {confidence} confidence that {self.bounded()}."
-            )
-        return f"With {confidence} confidence, {self.bounded()} at {percent(self.sparsities[self.selected])} sparsity."
-
-
-OUTCOMES = {"error": "are wrong", "disagreement": "differ from the dense network"}
-"""What happens to a prediction that is lost, by risk; the verb of the claim."""

@@ -12,9 +12,9 @@ from prudent.calibration import reliability
 from prudent.certificates import write_certificate
 from prudent.certification import certify
 from prudent.evaluation import evaluate, worst_class_error
+from prudent.loss_tables import losses
 from prudent.report.reading import Run
 from prudent.report.verification import verify_all
-from prudent.risks import losses
 from prudent.run_folder import SCHEMA, certificate_file, network_folder, read_results, run_id, write_results
 from prudent.settings import Settings
 from prudent.types import Predictions

@@ -1,7 +1,7 @@
 """A finished run as the views ask for it: methods, certificates, and networks by method, candidate and seed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -179,7 +179,10 @@ def certificate_of(entry: dict[str, Any]) -> Certificate:
         BadInput: the entry is not one.
     """
     try:
-        given: dict[str, Any] = {f.name: entry[f.name] for f in fields(Certificate)}
+        # what earlier results do not say is what it was then
+        given: dict[str, Any] = {
+            f.name: entry[f.name] for f in fields(Certificate) if f.name in entry or f.default is MISSING
+        }
     except KeyError as error:
         raise BadInput(f"the results hold a certificate without {error}") from error
     given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from prudent.certificates import ASSUMPTIONS
+from prudent.certificate_documents import ASSUMPTIONS
 from prudent.intervals import upper_limit
 from prudent.planning import LIMIT, examples_needed, most_losses, needed
 from prudent.report.changes import worst
