@@ -52,6 +52,9 @@ def joint_distributions(alpha: float) -> list[np.ndarray]:
         found.append(independent(risks))
         found.append(by_ranges([(0, a), (0, b), (0, c)]))
         found.append(by_ranges([(0, a), (1 - b, 1), (0, c)]))
+        if a + b <= 1:
+            found.append(by_ranges([(0, a), (a, a + b), (0, c)]))
+            found.append(by_ranges([(0, a), (a, a + b), (0, 0)]))
         if a + b + c <= 1:
             found.append(by_ranges([(0, a), (a, a + b), (a + b, a + b + c)]))
     rng = np.random.default_rng(0)
