@@ -41,12 +41,12 @@ def fixed_sequence_starts(
     p = checked(p_values, delta)
     first = _positions(starts, len(p))
     rejected = np.zeros(len(p), dtype=np.bool_)
-    # whole shares are counted, so that walks which have all met hold exactly delta
+    # whole shares are counted and divided before delta comes in, so that walks which have all met hold exactly delta
     carried = 0
     for j in range(len(p)):
         held = carried + (j in first)
         # p-values that underflowed to 0 must not pass where no walk stands
-        rejected[j] = held > 0 and p[j] <= delta * held / len(first)
+        rejected[j] = held > 0 and p[j] <= delta * (held / len(first))
         carried = held if rejected[j] else 0
     return rejected
 
