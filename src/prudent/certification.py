@@ -11,6 +11,7 @@ from prudent.binned import binned_error, calibration_p_value
 from prudent.bounds import BOUNDS
 from prudent.catalogue import check_options
 from prudent.errors import BadInput, BrokenCertificate, SplitMisuse
+from prudent.multirisk import join_risks
 from prudent.procedures import PROCEDURES
 from prudent.types import Certificate, Losses
 
@@ -182,7 +183,8 @@ def _binned(losses: Losses, alpha: float) -> tuple[tuple[float, ...], tuple[floa
 
 def _joined(parts: Sequence[Certificate]) -> Certificate:
     """One claim about the risks of all parts: a candidate's p-value is the largest, its risk the one that binds."""
-    at = [int(np.argmax(column)) for column in zip(*(part.p_values for part in parts), strict=True)]
+    joined = join_risks(np.array([part.p_values for part in parts]))
+    at = joined.binding.tolist()
     first = parts[0]
     names = list(dict.fromkeys(part.label for part in parts))
     return replace(
@@ -192,7 +194,7 @@ def _joined(parts: Sequence[Certificate]) -> Certificate:
         bound=", ".join(dict.fromkeys(part.bound for part in parts)),
         counts=None,
         empirical_risks=tuple(parts[k].empirical_risks[i] for i, k in enumerate(at)),
-        p_values=tuple(parts[k].p_values[i] for i, k in enumerate(at)),
+        p_values=tuple(joined.p_values.tolist()),
         n=max(part.n for part in parts),
         dense=next((part.dense for part in parts if part.dense), ""),
         sizes=(),

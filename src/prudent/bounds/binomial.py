@@ -1,11 +1,12 @@
 """The exact binomial p-value."""
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float64
-from scipy.special import bdtr
+from scipy.special import betaincinv
 
-from prudent.bounds._checks import check_losses
-from prudent.errors import BadInput
+from prudent.bounds._checks import check_binary, check_delta, check_losses
+from prudent.bounds._sums import Numbers, tail
 
 
 def binomial(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
@@ -28,6 +29,22 @@ def binomial(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
     Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052.
     """
     check_losses(losses, alpha)
-    if not ((losses == 0) | (losses == 1)).all():
-        raise BadInput("binomial is valid for losses of 0 and 1 only; for losses in between use hoeffding_bentkus")
-    return float(bdtr(np.count_nonzero(losses), len(losses), alpha))
+    check_binary(losses, "binomial")
+    return float(of_sum(float(np.count_nonzero(losses)), len(losses), alpha))
+
+
+def of_sum(total: Numbers, n: int, alpha: Numbers) -> npt.NDArray[np.float64]:
+    """The p-value of a count of losses among n, for arrays of counts and of alpha."""
+    return tail(total, n, alpha)
+
+
+def upper(losses: Float64[np.ndarray, " n"], delta: float) -> float:
+    """Clopper and Pearson's upper limit: the smallest alpha whose p-value is at most delta; 1 if all are losses.
+
+    u = Beta(1 - delta; k + 1, n - k)
+    """
+    check_losses(losses, 0.5)
+    check_binary(losses, "binomial")
+    check_delta(delta)
+    k, n = np.count_nonzero(losses), len(losses)
+    return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - delta))

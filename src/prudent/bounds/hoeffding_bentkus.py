@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float64
-from scipy.special import bdtr, xlogy
 
 from prudent.bounds._checks import check_losses
+from prudent.bounds._sums import Numbers, log_chernoff, tail
+from prudent.bounds._sums import total as sum_of
 
 
 def hoeffding_bentkus(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
@@ -29,8 +31,10 @@ def hoeffding_bentkus(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
     The sum is correctly rounded (math.fsum) before ceil, so that an exact integer is not rounded up.
     """
     check_losses(losses, alpha)
-    n, total = len(losses), math.fsum(losses)
-    rate = min(total / n, alpha)
-    divergence = xlogy(rate, rate / alpha) + xlogy(1 - rate, (1 - rate) / (1 - alpha))
-    bentkus = math.e * bdtr(math.ceil(total), n, alpha)
-    return min(1.0, math.exp(-n * divergence), float(bentkus))
+    return float(of_sum(sum_of(losses), len(losses), alpha))
+
+
+def of_sum(total: Numbers, n: int, alpha: Numbers) -> npt.NDArray[np.float64]:
+    """The p-value of a sum of n losses, for arrays of sums and of alpha."""
+    bentkus = math.e * tail(np.ceil(total), n, alpha)
+    return np.asarray(np.minimum(1.0, np.minimum(np.exp(log_chernoff(total, n, alpha)), bentkus)))
