@@ -13,19 +13,19 @@ ROOT = Path(prudent.__file__).parent
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
-        0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
-        1: ("binned", "bounds", "calibration", "certification", "conformal", "crc", "detection", "eprocesses",
-        "evaluation", "intervals", "inversion", "loss_tables", "multirisk", "pareto", "planning", "procedures",
-        "rcps", "risks", "uncertainty", "wealth"),
-        2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
+    0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
+    1: ("anytime", "binned", "bounds", "calibration", "certification", "conformal", "crc", "detection", "eprocesses",
+        "evaluation", "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto", "planning",
+        "procedures", "rcps", "risks", "uncertainty", "wealth"),
+    2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency",
         "low_rank", "masks", "models", "network", "observation", "onnx_graph", "prediction", "probed_layers",
         "pruning", "readings", "reestimation", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring",
         "sensitivities", "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
-        3: ("archive", "assembling", "certificate_documents", "certificates", "consistency", "data", "export",
-        "files", "keys", "merging", "named_networks", "networks", "parsing", "probing", "recounting", "report",
-        "run_folder", "settings", "sources", "spending", "splits", "store"),
-        4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference",
+    3: ("archive", "assembling", "certificate_documents", "certificates", "consistency", "data", "export", "files",
+        "keys", "merging", "named_networks", "networks", "parsing", "probing", "recounting", "report", "run_folder",
+        "settings", "sources", "spending", "splits", "store"),
+    4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference",
         "results", "scheduling", "shipping", "studies", "summary", "tables", "terminal"),
 }  # fmt: skip
 

@@ -41,7 +41,7 @@ def log_pmf(k: Numbers, n: Numbers, alpha: Numbers) -> npt.NDArray[np.float64]:
     Source: Loader 2000, "Fast and Accurate Computation of Binomial Probabilities".
     """
     k, n, alpha = (np.asarray(x, dtype=np.float64) for x in (k, n, alpha))
-    rest = n - k
+    rest = np.asarray(n - k)  # of single numbers NumPy makes none that is an array
     spread = np.where((k > 0) & (rest > 0), np.log(2 * np.pi * np.maximum(k * (rest / n), 1e-300)), 0.0)
     corrections = np.where((k > 0) & (rest > 0), _stirling(n) - _stirling(k) - _stirling(rest), 0.0)
     divergence = xlogy(k, k / (n * alpha)) + xlogy(rest, rest / (n * (1 - alpha)))

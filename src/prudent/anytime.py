@@ -1,0 +1,171 @@
+"""Anytime certification: each candidate is evaluated batch by batch, and only while that can still tell something."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.stats import betabinom
+
+from prudent.certification import certify
+from prudent.eprocesses import log_beta_mixture
+from prudent.errors import BadInput
+from prudent.types import Certificate, Losses
+
+Evaluate = Callable[[int, slice], Float64[np.ndarray, " k"]]
+"""(candidate, examples) -> the losses of these examples, each 0 or 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Anytime:
+    """What anytime certification found, and what it cost.
+
+    Args:
+        certificate: of the candidates, by the bound "beta_mixture".
+        losses: of the examples that were evaluated; `certify` gives the certificate again, and `write_certificate`
+            writes both.
+        evaluated: (candidates,) forward examples of each.
+    """
+
+    certificate: Certificate
+    losses: Losses
+    evaluated: tuple[int, ...]
+
+    @property
+    def forward_examples(self) -> int:
+        """How many times an example went through a candidate."""
+        return sum(self.evaluated)
+
+
+def certify_anytime(
+    evaluate: Evaluate,
+    *,
+    n: int,
+    sparsities: Sequence[float],
+    alpha: float,
+    delta: float,
+    names: Sequence[str] | None = None,
+    loss: str = "error",
+    batch: int = 64,
+    futility: float = 0.05,
+    data: str = "",
+    models: Sequence[str] = (),
+    dense: str = "",
+) -> Anytime:
+    """Certify the sparsest candidate that a fixed sequence reaches, with as few forward examples as it takes.
+
+    Candidates are tested from the densest on. Each is evaluated batch by batch, and is certified as soon as the wealth
+    of its e-process reaches 1 / delta: by Ville's inequality the chance that this ever happens to one whose risk is
+    above alpha is at most delta. One that will hardly get there ends the walk:
+
+        P(k_n <= k_max | k_t, t) < futility,    k_n - k_t ~ BetaBinomial(n - t, k_t + 1/2, t - k_t + 1/2)
+
+    Giving up early can only lose power, never validity. The same examples serve every candidate.
+
+    Args:
+        evaluate: (candidate, examples) -> losses of 0 and 1. Examples 0 .. n - 1 come in an order that was fixed, at
+            random, before any loss was seen. Called for one candidate after the other, examples in order.
+        n: number of certification examples, the most that any candidate is evaluated on.
+        sparsities: (candidates,) not decreasing.
+        alpha, delta: as in `certify`.
+        names: of the candidates; by default their sparsities.
+        loss: what is lost, as in `Losses`.
+        batch: examples of one call, 1 or more.
+        futility: in [0, 1); a candidate whose chance to be certified after all n examples is lower ends the walk. 0
+            gives up only where it is impossible.
+        data, models, dense: fingerprints, as in `Losses`.
+
+    Returns: the certificate with its losses; every candidate after the one where the walk ended has p-value 1.
+
+    Raises:
+        BadInput: no examples or candidates, alpha, delta or futility outside their ranges, losses other than 0 and 1.
+
+    Source: Ville 1939, "Etude critique de la notion de collectif"; Robbins 1970, "Statistical Methods Related to the
+    Law of the Iterated Logarithm"; fixed sequences as in `certify`. The rule for giving up is predictive power as in
+    Spiegelhalter et al. 1986, "Monitoring clinical trials".
+    """
+    _check(n, sparsities, alpha, delta, batch, futility)
+    candidates = len(sparsities)
+    values, counted = np.zeros((n, candidates)), np.zeros((n, candidates), bool)
+    most = _most_losses(n, alpha, delta)
+    evaluated = [0] * candidates
+    for j in range(candidates):
+        used, seen, passed = _walk(evaluate, j, values[:, j], alpha, delta, most, batch, futility)
+        counted[:used, j], evaluated[j] = True, seen
+        values[used:, j] = 0.0
+        if not passed:
+            break
+    losses = Losses(
+        values=values,
+        names=tuple(names) if names is not None else tuple(f"{s:g}" for s in sparsities),
+        sparsities=tuple(float(s) for s in sparsities),
+        loss=loss,
+        split="certification",
+        data=data,
+        models=tuple(models),
+        dense=dense,
+        counted=counted,
+        stopped=True,
+    )
+    certificate = certify(losses, alpha=alpha, delta=delta, bound="beta_mixture")
+    return Anytime(certificate=certificate, losses=losses, evaluated=tuple(evaluated))
+
+
+def _walk(
+    evaluate: Evaluate,
+    candidate: int,
+    values: Float64[np.ndarray, " n"],
+    alpha: float,
+    delta: float,
+    most: int,
+    batch: int,
+    futility: float,
+) -> tuple[int, int, bool]:
+    """Fill in the losses of one candidate. How many count, how many were evaluated, and whether it is certified."""
+    n, seen, lost = len(values), 0, 0
+    while seen < n:
+        examples = slice(seen, min(n, seen + batch))
+        found = _binary(evaluate(candidate, examples), examples)
+        values[examples] = found
+        counts = lost + np.cumsum(found)
+        wealth = log_beta_mixture(counts, np.arange(seen + 1.0, examples.stop + 1), alpha)
+        crossed = wealth >= -np.log(delta)
+        if crossed.any():
+            # the rest of the batch was seen too late to count
+            return seen + int(crossed.argmax()) + 1, examples.stop, True
+        seen, lost = examples.stop, int(counts[-1])
+        if _chance(seen, lost, n, most) < futility or lost > most:
+            break
+    return seen, seen, False
+
+
+def _chance(seen: int, lost: int, n: int, most: int) -> float:
+    """Predictive chance that at most `most` of n examples are lost, given the first ones."""
+    if seen == n or lost > most:
+        return float(lost <= most)
+    return float(betabinom.cdf(most - lost, n - seen, lost + 0.5, seen - lost + 0.5))
+
+
+def _most_losses(n: int, alpha: float, delta: float) -> int:
+    """The largest number of losses among all n that still certifies; -1 if not even none does."""
+    counts = np.arange(n + 1.0)
+    enough = log_beta_mixture(counts, np.full(n + 1, float(n)), alpha) >= -np.log(delta)
+    return int(np.count_nonzero(enough)) - 1  # it falls with the count
+
+
+def _binary(found: object, examples: slice) -> Float64[np.ndarray, " k"]:
+    values: Float64[np.ndarray, " k"] = np.asarray(found, dtype=np.float64)
+    wanted = (examples.stop - examples.start,)
+    if values.shape != wanted or not ((values == 0) | (values == 1)).all():
+        raise BadInput(f"anytime certification needs losses of 0 and 1, shape {wanted}; got shape {values.shape}")
+    return values
+
+
+def _check(n: int, sparsities: Sequence[float], alpha: float, delta: float, batch: int, futility: float) -> None:
+    if n < 1 or not len(sparsities) or batch < 1:
+        raise BadInput(f"at least one example, candidate and batch size; got {n}, {len(sparsities)}, {batch}")
+    for name, value in (("alpha", alpha), ("delta", delta)):
+        if not 0 < value < 1:
+            raise BadInput(f"{name} lies in (0, 1); got {value}")
+    if not 0 <= futility < 1:
+        raise BadInput(f"futility lies in [0, 1); got {futility}")
