@@ -14,8 +14,8 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "errors", "seeds", "types", "wording"),
-    1: ("bounds", "calibration", "certification", "conformal", "crc", "detection", "evaluation", "intervals",
-        "multirisk", "pareto", "planning", "procedures", "rcps", "risks", "uncertainty"),
+    1: ("bounds", "calibration", "cascades", "certification", "conformal", "crc", "detection", "evaluation",
+        "intervals", "multirisk", "pareto", "planning", "procedures", "rcps", "risks", "uncertainty"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency",
         "low_rank", "masks", "models", "network", "observation", "onnx_graph", "prediction", "probed_layers",
