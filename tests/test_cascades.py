@@ -62,18 +62,18 @@ def test_thresholds_serve_the_shares():
     assert [int((gaps >= t).sum()) for t in chosen] == [10 * i for i in range(21 - len(chosen), 21)]
 
 
-@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("scale", [1, 10])
 def test_testing_starts_where_success_is_most_likely(scale):
     starts = set()
     for seed in range(20):
         small, dense = draw(np.random.default_rng(seed), 100, "validation")
-        chosen = choose_thresholds(small, dense, alpha=0.1, examples=100 * scale)
+        chosen = choose_thresholds(small, dense, alpha=0.2, examples=100 * scale)
         gaps, differs = margins(small), small.decisions != dense.decisions
         tails = []
         for s in SHARES:
             served = gaps >= sorted(gaps, reverse=True)[round(100 * s) - 1]
             # whole multiples of the counts: the continued tail is the binomial one
-            tails.append(binom.cdf(scale * (served & differs).sum(), scale * served.sum(), 0.1))
+            tails.append(binom.cdf(scale * (served & differs).sum(), scale * served.sum(), 0.2))
         assert len(chosen.values) == len(SHARES) - int(np.argmin(tails))
         starts.add(len(chosen.values))
     assert len(starts) > 1
@@ -118,7 +118,7 @@ def test_nothing_served_certifies_nothing():
     assert found.sentence().startswith("Nothing certified: with 100 examples, for none of 2 thresholds")
 
 
-@pytest.mark.parametrize(("n", "alpha", "delta"), [(6, 0.5, 0.3), (6, 0.4, 0.35), (5, 0.6, 0.2)])
+@pytest.mark.parametrize(("n", "alpha", "delta"), [(6, 0.5, 0.3), (6, 0.6, 0.2), (7, 0.5, 0.5)])
 def test_wrong_certificates_have_chance_at_most_delta_by_enumeration(n, alpha, delta):
     # three margins, differing or not: six kinds of examples, all outcomes of n of them
     gaps, differs = np.repeat([2.0, 1.0, 0.0], 2), np.tile([False, True], 3)
@@ -131,7 +131,8 @@ def test_wrong_certificates_have_chance_at_most_delta_by_enumeration(n, alpha, d
         selected.append(-1 if found.selected is None else found.selected)
     ways = np.array([factorial(n) / prod(map(factorial, c)) for c in outcomes])
     rng = np.random.default_rng(2)
-    shares = [rng.dirichlet(np.full(3, spread)) for spread in (0.3, 1.0, 10.0) for _ in range(4)]
+    shares = [np.array([0.33, 0.33, 0.34]), np.array([0.1, 0.2, 0.7]), np.array([0.2, 0.3, 0.5])]
+    shares += [rng.dirichlet(np.full(3, spread)) for spread in (0.3, 1.0, 10.0) for _ in range(4)]
     rates = [r for r in itertools.product((0.0, alpha, min(1.0, 1.4 * alpha)), repeat=3) if max(r) > 0]
     largest = 0.0
     for share, rate in itertools.product(shares, rates):
