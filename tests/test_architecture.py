@@ -14,9 +14,9 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
-    1: ("anytime", "binned", "bounds", "calibration", "certification", "conformal", "crc", "detection", "eprocesses",
-        "evaluation", "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto", "planning",
-        "procedures", "rcps", "risks", "uncertainty", "wealth"),
+    1: ("anytime", "binned", "bounds", "calibration", "cascades", "certification", "conformal", "crc", "detection",
+        "eprocesses", "evaluation", "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto",
+        "planning", "procedures", "rcps", "risks", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency",
         "low_rank", "masks", "models", "network", "observation", "onnx_graph", "prediction", "probed_layers",

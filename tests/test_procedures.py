@@ -187,6 +187,18 @@ def test_walks_that_all_met_hold_exactly_delta():
         assert not fixed_sequence_starts(p, delta=0.1, starts=range(count))[-1]
 
 
+def test_the_order_of_candidates_matters_only_where_a_graph_or_a_sequence_says_so():
+    rng = np.random.default_rng(7)
+    transition = rng.random((6, 6)) * (1 - np.eye(6))
+    transition /= transition.sum(axis=1, keepdims=True)
+    weights = rng.dirichlet(np.ones(6))
+    for p in some_p_values(6, seed=8, count=100):
+        new = rng.permutation(6)
+        assert (holm(p[new], delta=0.3) == holm(p, delta=0.3)[new]).all()
+        moved = graphical(p[new], delta=0.3, weights=weights[new], transition=transition[np.ix_(new, new)])
+        assert (moved == graphical(p, delta=0.3, weights=weights, transition=transition)[new]).all()
+
+
 def test_p_values_of_zero_do_not_pass_without_a_share():
     p = np.array([0.9, 0.0, 0.0])
     assert fixed_sequence_starts(p, delta=0.1, starts=[0]).tolist() == [False, False, False]

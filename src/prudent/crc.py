@@ -52,7 +52,7 @@ def control_expected_risk(
         BadInput: an example whose loss falls towards bolder candidates, losses outside [0, B] or NaN, no examples or
             candidates, alpha outside (0, B).
 
-    Source: Angelopoulos et al. 2022, "Conformal Risk Control", arXiv:2208.02814, section 2.1. Losses, alpha and B are
+    Source: Angelopoulos et al. 2022, "Conformal Risk Control", arXiv:2208.02814. Losses, alpha and B are
     taken as the decimals they are written as, so that equality is decided exactly.
     """
     values = _checked(losses, largest)

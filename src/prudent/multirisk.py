@@ -41,7 +41,7 @@ def join_risks(p_values: Float64[np.ndarray, "risks candidates"]) -> JoinedRisks
         BadInput: no risks or candidates, p-values outside [0, 1].
 
     Source: Berger 1982, "Multiparameter Hypothesis Testing and Acceptance Sampling"; for risk control Angelopoulos et
-    al. 2021, "Learn then Test", arXiv:2110.01052, section 4.
+    al. 2021, "Learn then Test", arXiv:2110.01052.
     """
     given = np.asarray(p_values)
     if given.ndim != 2 or 0 in given.shape or given.dtype.kind not in "biuf":

@@ -25,7 +25,7 @@ def last_controlled(upper_bounds: Float64[np.ndarray, " candidates"], *, alpha: 
     Raises:
         BadInput: no candidates, negative bounds, alpha outside (0, 1).
 
-    Source: Bates et al. 2021, "Distribution-Free, Risk-Controlling Prediction Sets", arXiv:2101.02703, section 2.2.
+    Source: Bates et al. 2021, "Distribution-Free, Risk-Controlling Prediction Sets", arXiv:2101.02703.
     There u < alpha and a family whose risk is monotone; on a list of candidates the argument of fixed sequences allows
     equality and any risks.
     """

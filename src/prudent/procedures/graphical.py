@@ -41,7 +41,7 @@ def graphical(
             [0, 1], delta outside (0, 1).
 
     Source: Bretz, Maurer, Brannath, Posch 2009, "A graphical approach to sequentially rejective multiple test
-    procedures" (arXiv: none), algorithm 1.
+    procedures" (arXiv: none).
     """
     p = checked(p_values, delta)
     m = len(p)
