@@ -20,6 +20,7 @@ SPREADS = [
     ((0.3, 1.0), (0.98, 0.02)),  # Bentkus without its factor e is invalid here, and valid on 0/1 losses
     ((0.0, 0.5, 1.0), (0.7, 0.2, 0.1)),
     ((0.1, 0.3), (0.5, 0.5)),
+    ((0.0, 0.99), (0.5, 0.5)),  # sums just below whole numbers: so is floor in place of ceil
 ]
 
 
