@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom, t
 
 from prudent.errors import BadInput
-from prudent.intervals import clopper_pearson, lower_limit, median_interval, over_seeds, upper_limit
+from prudent.intervals import clopper_pearson, lower_limit, median_interval, over_seeds, quantile_rank, upper_limit
 from tests.conftest import vectors
 
 
@@ -92,3 +92,30 @@ def test_median_interval_refuses_too_few_values():
     for level in (0, 1, 1.5):
         with pytest.raises(BadInput, match=r"lies in \(0, 1\)"):
             median_interval([1.0] * 9, level=level)
+
+
+@pytest.mark.parametrize("v", vectors("bounds", "quantile"), ids=lambda v: v["name"])
+def test_rank_of_a_quantile_against_reference(v):
+    i = v["inputs"]
+    assert quantile_rank(i["n"], quantile=i["beta"], delta=i["delta"]) == v["expected"]["rank"]
+
+
+@pytest.mark.parametrize("quantile", [0.01, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("delta", [0.013, 0.3])
+def test_rank_of_a_quantile_by_trying_all(quantile, delta):
+    for n in (1, 2, 30, 299, 1000):
+        fit = [r for r in range(1, n + 1) if binom.sf(r - 1, n, quantile) <= delta]
+        assert quantile_rank(n, quantile=quantile, delta=delta) == (min(fit) if fit else None)
+
+
+def test_rank_of_a_quantile_by_simulation():
+    draws = np.sort(np.random.default_rng(0).exponential(size=(4000, 100)), axis=1)
+    rank = quantile_rank(100, quantile=0.9, delta=0.05)
+    wrong = np.mean(draws[:, rank - 1] < -np.log(0.1))
+    assert 0.01 < wrong <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 4000)
+
+
+def test_rank_of_a_quantile_refusals():
+    for n, quantile, delta in ((0, 0.9, 0.1), (10, 0.0, 0.1), (10, 1.0, 0.1), (10, 0.9, 0.0)):
+        with pytest.raises(BadInput):
+            quantile_rank(n, quantile=quantile, delta=delta)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from prudent.bounds import BOUNDS
 from prudent.bounds.hoeffding_bentkus import hoeffding_bentkus
 from prudent.certification import certify
-from prudent.errors import BadInput
+from prudent.errors import BadInput, UnknownName
 from prudent.planning import examples_needed, least_examples, most_losses, needed
 from tests.conftest import vectors
 from tests.test_certification import table
@@ -81,6 +82,58 @@ def test_the_least_number_of_examples(alpha, delta):
     assert n == 1 or not enough(n - 1)
 
 
+BY_COUNT = sorted(set(BOUNDS) - {"betting"})
+
+
+def p_of(bound, k, n, alpha):
+    return BOUNDS[bound](np.repeat([1.0, 0.0], [k, n - k]), alpha)
+
+
+@pytest.mark.parametrize("bound", BY_COUNT)
+def test_every_bound_that_counts_is_planned_with(bound):
+    for n, alpha, delta in ((450, 0.05, 0.05), (100, 0.1, 0.1), (30, 0.05, 0.05), (1000, 0.1, 0.01)):
+        passing = [k for k in range(n // 4) if p_of(bound, k, n, alpha) <= delta]
+        assert most_losses(n, alpha=alpha, delta=delta, bound=bound) == (max(passing) if passing else None)
+    for alpha, delta in ((0.05, 0.05), (0.2, 0.01), (0.5, 0.3)):
+        least = least_examples(alpha=alpha, delta=delta, bound=bound)
+        assert p_of(bound, 0, least, alpha) <= delta
+        assert least == 1 or p_of(bound, 0, least - 1, alpha) > delta
+
+
+@pytest.mark.parametrize("bound", BY_COUNT)
+def test_examples_needed_by_every_bound(bound):
+    n = examples_needed(0.02, alpha=0.05, delta=0.05, bound=bound)
+    k = most_losses(n, alpha=0.05, delta=0.05, bound=bound)
+    assert binom.cdf(k, n, 0.02) >= 0.8
+    less = int(n * 0.85)
+    k = most_losses(less, alpha=0.05, delta=0.05, bound=bound)
+    assert k is None or binom.cdf(k, less, 0.02) < 0.8
+    assert n >= examples_needed(0.02, alpha=0.05, delta=0.05)
+    assert examples_needed(0.05, alpha=0.05, delta=0.05, bound=bound) is None
+
+
+def test_known_numbers_of_examples():
+    # without a loss: exp(-2 n alpha^2) <= delta, and where Ville's threshold is crossed by the beta mixture
+    assert least_examples(alpha=0.05, delta=0.05, bound="hoeffding") == 600
+    assert least_examples(alpha=0.05, delta=0.05, bound="beta_mixture") == 88
+    assert least_examples(alpha=0.01, delta=0.1, bound="hoeffding_bentkus") == 230
+    assert least_examples(alpha=1e-5, delta=0.05, bound="hoeffding") is None
+    text = needed(certify(table([0], 100), alpha=0.05, delta=0.05, bound="hoeffding"))
+    assert "at all: at least 600 are needed" in text
+    text = needed(certify(table([0], 100), alpha=1e-5, delta=0.05, bound="hoeffding"))
+    assert "more than 1,000,000,000 are needed" in text
+
+
+def test_what_depends_on_the_order_is_not_planned_by_counts():
+    for plan in (most_losses, lambda n, **given: least_examples(**given), examples_needed):
+        with pytest.raises(BadInput, match="order of losses"):
+            plan(0.01 if plan is examples_needed else 100, alpha=0.1, delta=0.1, bound="betting")
+    text = needed(certify(table([45], 100), alpha=0.05, delta=0.05, bound="betting"))
+    assert text == "More examples, or a candidate with a lower risk, are needed."
+
+
 def test_refusals():
     with pytest.raises(BadInput):
         most_losses(10, alpha=0, delta=0.1)
+    with pytest.raises(UnknownName):
+        examples_needed(0.01, alpha=0.05, delta=0.1, bound="binomail")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from scipy.special import betaincinv, stdtrit
+from scipy.special import bdtrc, betaincinv, stdtrit
 
 from prudent.errors import BadInput
 from prudent.types import Metric
@@ -68,6 +68,39 @@ def median_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[fl
         raise BadInput(f"an interval of the median at level {level:g} needs {needed} values; got {n}")
     ranked = sorted(values)
     return ranked[k - 1], ranked[n - k]
+
+
+def quantile_rank(n: int, *, quantile: float, delta: float = 0.05) -> int | None:
+    """Which of n sorted values is an upper confidence bound of a quantile, such as the latency that 99 % stay below.
+
+        the smallest r with P(Binomial(n, quantile) >= r) <= delta;  then P(x_(r) < the quantile) <= delta
+
+    Args:
+        n: number of independent values, of any one distribution.
+        quantile: in (0, 1).
+        delta: the chance that the bound is below the quantile, in (0, 1).
+
+    Returns: the rank, counted from 1 for the smallest value; None if n values are too few for any.
+
+    Raises:
+        BadInput: n below 1, quantile or delta outside (0, 1).
+
+    Source: Thompson 1936, "On Confidence Ranges for the Median and Other Expectation Distributions for Populations of
+    Unknown Distribution Form".
+    """
+    _check(0, n, delta)
+    if not 0 < quantile < 1:
+        raise BadInput(f"a quantile lies in (0, 1); got {quantile}")
+    if bdtrc(n - 1, n, quantile) > delta:
+        return None
+    low, high = 0, n  # P(>= low) > delta >= P(>= high) throughout
+    while high - low > 1:
+        middle = (low + high) // 2
+        if bdtrc(middle - 1, n, quantile) <= delta:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def over_seeds(values: Sequence[float], *, better: Literal["lower", "higher", "neither"] = "lower") -> Metric:

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from prudent.bounds import BOUNDS
 from prudent.bounds._checks import check_delta, check_range
 from prudent.bounds._search import smallest_rejected
-from prudent.bounds._sums import total
+from prudent.bounds._sums import Numbers, total
 from prudent.certification import Bound
 from prudent.errors import BadInput
 
@@ -82,7 +82,7 @@ def _of_sums(
 def _of_one(losses: Float64[np.ndarray, " n"], delta: float, p_value: Bound, *, trusted: bool) -> float:
     """One candidate, for a p-value of which nothing is known but that it falls with alpha."""
 
-    def rejects(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def rejects(alpha: Numbers) -> npt.NDArray[np.bool_]:
         return np.asarray(p_value(losses, float(alpha)) <= delta)
 
     found = float(smallest_rejected(rejects))

@@ -18,7 +18,9 @@ def check_losses(losses: Float64[np.ndarray, " n"], alpha: float) -> None:
 def check_range(losses: Float64[np.ndarray, "..."]) -> None:
     """Refuse losses outside [0, 1] or NaN."""
     if not ((losses >= 0) & (losses <= 1)).all():
-        raise BadInput(f"losses lie in [0, 1]; got {np.nanmin(losses)} .. {np.nanmax(losses)} or NaN")
+        # unlike nanmin, without a warning where all are NaN
+        least, most = np.fmin.reduce(losses, axis=None), np.fmax.reduce(losses, axis=None)
+        raise BadInput(f"losses lie in [0, 1]; got {least} .. {most} or NaN")
 
 
 def check_binary(losses: Float64[np.ndarray, "..."], name: str, *, instead: str = "hoeffding_bentkus") -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from prudent.bounds._sums import Numbers
+
 HALVINGS = 45
 """How often (0, 1) is halved: what is found lies at most 2^-45, about 3e-14, above the exact value."""
 
 
 def smallest_rejected(
-    rejects: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]], shape: tuple[int, ...] = ()
+    rejects: Callable[[Numbers], npt.NDArray[np.bool_]], shape: tuple[int, ...] = ()
 ) -> npt.NDArray[np.float64]:
     """The smallest alpha in (0, 1] that is rejected, for many at a time; never too small.
 

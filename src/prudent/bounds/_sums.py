@@ -48,7 +48,7 @@ def log_pmf(k: Numbers, n: Numbers, alpha: Numbers) -> npt.NDArray[np.float64]:
     return np.asarray(corrections - divergence - spread / 2)
 
 
-def _stirling(m: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _stirling(m: Numbers) -> npt.NDArray[np.float64]:
     """ln m! less Stirling's approximation ln(sqrt(2 pi m) (m/e)^m); 0 at m = 0, where it is not used."""
     few, many = np.clip(m, 1, 16), np.maximum(m, 16)
     exact = gammaln(few + 1) - (few + 0.5) * np.log(few) + few - 0.5 * np.log(2 * np.pi)

@@ -6,6 +6,7 @@ from jaxtyping import Float64
 
 from prudent.bounds._checks import check_delta, check_losses
 from prudent.bounds._search import smallest_rejected
+from prudent.bounds._sums import Numbers
 from prudent.eprocesses import TUNED_FOR, betting_stakes, log_wealth_betting, p_value, steps
 from prudent.seeds import stream
 
@@ -53,7 +54,7 @@ def upper(losses: Float64[np.ndarray, " n"], delta: float) -> float:
     ordered = losses[order(len(losses), 0)]
     stakes, _, _ = betting_stakes(ordered, TUNED_FOR, len(losses))
 
-    def rejects(alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def rejects(alpha: Numbers) -> npt.NDArray[np.bool_]:
         peak = np.cumsum(steps(ordered, float(alpha), stakes)).max()
         return np.asarray(p_value(float(peak)) <= delta)
 

@@ -34,9 +34,9 @@ def empirical_bernstein(losses: Float64[np.ndarray, " n"], alpha: float) -> floa
     return _p(sum_of(losses), _variance(losses), len(losses), alpha)
 
 
-def of_count(k: int, n: int, alpha: float) -> float:
+def of_count(k: float, n: int, alpha: float) -> float:
     """The p-value of k losses among n, for losses of 0 and 1."""
-    return _p(float(k), k * (n - k) / (n * max(1, n - 1)), n, alpha)
+    return _p(k, k * (n - k) / (n * max(1, n - 1)), n, alpha)
 
 
 def upper(losses: Float64[np.ndarray, " n"], delta: float) -> float:

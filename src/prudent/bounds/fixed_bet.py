@@ -37,10 +37,10 @@ def fixed_bet(losses: Float64[np.ndarray, " n"], alpha: float, *, lam: float = B
     return float(p_value(math.fsum(steps(losses, alpha, lam))))
 
 
-def of_count(k: int, n: int, alpha: float) -> float:
+def of_count(k: float, n: int, alpha: float) -> float:
     """The p-value of k losses among n, for losses of 0 and 1 and the default stake."""
     return _p_of_count(k, n, alpha, BET)
 
 
-def _p_of_count(k: int, n: int, alpha: float, lam: float) -> float:
+def _p_of_count(k: float, n: int, alpha: float, lam: float) -> float:
     return float(p_value(k * math.log1p(lam * (alpha - 1)) + (n - k) * math.log1p(lam * alpha)))

@@ -49,7 +49,7 @@ def of_sum(total: Numbers, n: int, alpha: Numbers) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(gap > 0, np.minimum(1.0, _shortfall(low, n, alpha) / np.where(gap > 0, gap, 1.0)), 1.0))
 
 
-def _shortfall(s: npt.NDArray[np.float64], n: int, alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _shortfall(s: Numbers, n: int, alpha: Numbers) -> npt.NDArray[np.float64]:
     """E(s - B)_+ for B ~ Bin(n, alpha) and integers 0 < s <= n.
 
     E(s - B)_+ = s (n-s)/n P(B = s) + (s - n alpha) P(Bin(n-1, alpha) <= s-1)
@@ -60,7 +60,7 @@ def _shortfall(s: npt.NDArray[np.float64], n: int, alpha: npt.NDArray[np.float64
     return np.asarray(np.maximum(value, _cdf(s - 1, n, alpha)))
 
 
-def _cdf(k: npt.NDArray[np.float64], n: int, alpha: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _cdf(k: Numbers, n: int, alpha: Numbers) -> npt.NDArray[np.float64]:
     """P(Bin(n, alpha) <= k) for integers k >= 0: smoother in its last digits than a sum of probabilities."""
     inside = k < n
     return np.asarray(np.where(inside, betaincc(np.where(inside, k + 1, 1), np.where(inside, n - k, 1), alpha), 1.0))
