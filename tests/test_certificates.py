@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from prudent.archive import losses_from_bytes, losses_to_bytes, predictions_from_bytes, predictions_to_bytes
-from prudent.certificates import verify, write_certificate
+from prudent.certificate_documents import digest, document
+from prudent.certificates import losses_of, verify, write_certificate
 from prudent.certification import certify
 from prudent.errors import BadInput, BrokenCertificate, PrudentError
 from prudent.network import fingerprint
+from prudent.spending import Spending, spent
+from prudent.types import Losses
 from tests.conftest import chain, predictions
 from tests.test_certification import table
 
@@ -105,7 +108,7 @@ def test_every_single_edit_is_refused(written):
     ],
 )
 def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
-    from prudent.certificate_documents import digest as _hash
+    _hash = digest
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -140,7 +143,7 @@ def test_edits_with_a_recomputed_hash_are_refused_too(written, at, value):
     ],
 )
 def test_odd_values_with_a_recomputed_hash_are_refused_in_one_line(written, at, value):
-    from prudent.certificate_documents import digest as _hash
+    _hash = digest
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -153,7 +156,7 @@ def test_odd_values_with_a_recomputed_hash_are_refused_in_one_line(written, at, 
 
 @pytest.mark.parametrize("key", ["claim", "candidates", "losses", "alpha", "needed", "assumptions"])
 def test_a_missing_key_is_refused_in_one_line(written, key):
-    from prudent.certificate_documents import digest as _hash
+    _hash = digest
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -211,7 +214,7 @@ def test_changed_losses_are_refused(written):
 
 
 def test_losses_elsewhere_are_refused(written, tmp_path):
-    from prudent.certificate_documents import digest as _hash
+    _hash = digest
 
     path, _ = written
     document = json.loads(path.read_text())
@@ -275,3 +278,114 @@ def test_archives_are_exact_and_repeatable():
 def test_archives_refuse_other_bytes(content):
     with pytest.raises(PrudentError, match="safetensors"):
         predictions_from_bytes(content)
+
+
+def paired_tables():
+    """Two risks of two candidates: one signed, one conditional with an option."""
+    rng = np.random.default_rng(5)
+    about = {"names": ("a", "b"), "sparsities": (0.1, 0.2), "split": "certification", "data": "d", "models": ("x", "y")}
+    drop = Losses(values=rng.choice([0.0, 0.5, 1.0], (300, 2), p=[0.05, 0.9, 0.05]), loss="accuracy_drop", low=-1.0,
+                  dense="z", **about)  # fmt: skip
+    counted = rng.random((300, 2)) < 0.8
+    served = Losses(values=np.where(counted, rng.random((300, 2)) < 0.01, 0.0), loss="selective_error", counted=counted,
+                    options=(("threshold", 0.9),), **about)  # fmt: skip
+    return [drop, served]
+
+
+def test_a_claim_about_several_risks_is_written_and_verified(tmp_path):
+    tables = paired_tables()
+    certificate = certify(tables, alpha=[0.1, 0.05], delta=0.1, bound=["betting", "binomial"])
+    assert certificate.selected == 1
+    path = write_certificate(certificate, tables, tmp_path / "both.json")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "both.json", "both.losses-1.safetensors", "both.losses-2.safetensors", "spending.jsonl",
+    }  # fmt: skip
+    assert verify(path) == certificate
+    document = json.loads(path.read_text())
+    assert "The threshold was chosen on other examples." in document["assumptions"]
+    assert [part["risk"] for part in document["parts"]] == ["accuracy_drop", "selective_error"]
+    again = losses_of(path)
+    for before, after in zip(tables, again, strict=True):
+        np.testing.assert_array_equal(before.values, after.values)
+        assert (before.low, before.options, before.sizes) == (after.low, after.options, after.sizes)
+
+
+@pytest.mark.parametrize("edit", ["alpha", "threshold", "count", "part"])
+def test_no_part_of_it_can_be_edited(tmp_path, edit):
+    tables = paired_tables()
+    certificate = certify(tables, alpha=[0.1, 0.05], delta=0.1, bound=["betting", "binomial"])
+    path = write_certificate(certificate, tables, tmp_path / "both.json")
+    document = json.loads(path.read_text())
+    if edit == "alpha":
+        document["parts"][1]["alpha"] = 0.01
+    elif edit == "threshold":
+        document["parts"][1]["options"] = {"threshold": 0.5}
+    elif edit == "count":
+        document["parts"][1]["candidates"][0]["losses"] += 1
+    else:
+        document["parts"] = document["parts"][:1]
+        document["losses"] = document["losses"][:1]
+    document["sha256"] = digest(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises((BrokenCertificate, BadInput)):
+        verify(path)
+
+
+def test_other_procedures_are_written_and_verified(tmp_path):
+    rng = np.random.default_rng(6)
+    table = Losses(values=(rng.random((200, 4)) < 0.02).astype(float), names=("a", "b", "c", "d"), loss="error",
+                   sparsities=(0.1, 0.2, 0.3, 0.4), split="certification", data="d")  # fmt: skip
+    for procedure, settings in (("holm", {}), ("fixed_sequence_starts", {"starts": [0, 2]}),
+                                ("graphical", {"weights": [0.25] * 4})):  # fmt: skip
+        certificate = certify(table, alpha=0.1, delta=0.1, procedure=procedure, settings=settings)
+        path = write_certificate(certificate, table, tmp_path / f"{procedure}.json")
+        assert verify(path) == certificate
+        assert verify(path, level="counts") == certificate
+
+
+def test_counts_alone_find_a_changed_p_value_and_refuse_what_they_cannot_show(tmp_path):
+    values = np.zeros((100, 1))
+    values[:3] = 1.0
+    table = Losses(values=values, names=("a",), sparsities=(0.1,), loss="error", split="certification", data="d")
+    path = write_certificate(certify(table, alpha=0.1, delta=0.1), table, tmp_path / "one.json")
+    (tmp_path / "one.losses.safetensors").unlink()
+    assert verify(path, level="counts").counts == (3,)
+    document = json.loads(path.read_text())
+    document["candidates"][0]["losses"] = 2
+    document["sha256"] = digest(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(BrokenCertificate, match="p_values|empirical_risks"):
+        verify(path, level="counts")
+    tables = paired_tables()
+    both = certify(tables, alpha=[0.1, 0.05], delta=0.1, bound=["betting", "binomial"])
+    with pytest.raises(BadInput, match="counts alone cannot show"):
+        verify(write_certificate(both, tables, tmp_path / "both.json"), level="counts")
+
+
+def test_what_a_split_was_spent_on_is_counted_once_for_each_claim(tmp_path):
+    values = np.zeros((100, 1))
+    table = Losses(values=values, names=("a",), sparsities=(0.1,), loss="error", split="certification", data="d")
+    for alpha, delta in ((0.1, 0.1), (0.1, 0.1), (0.05, 0.1), (0.1, 0.02)):
+        # the same file is overwritten: what was claimed before is not forgotten
+        write_certificate(certify(table, alpha=alpha, delta=delta), table, tmp_path / "one.json")
+    assert spent(tmp_path, "d").claims == 3
+    assert spent(tmp_path, "d").delta == pytest.approx(0.22)
+    assert spent(tmp_path, "other") == Spending(claims=0, delta=0)
+    (tmp_path / "spending.jsonl").write_text("not json\n")
+    with pytest.raises(PrudentError, match="damaged"):
+        spent(tmp_path, "d")
+
+
+def test_files_of_the_first_format_are_still_verified(tmp_path):
+    values = np.zeros((100, 2))
+    table = Losses(
+        values=values, names=("a", "b"), sparsities=(0.1, 0.2), loss="error", split="certification", data="d"
+    )
+    certificate = certify(table, alpha=0.1, delta=0.1)
+    path = write_certificate(certificate, table, tmp_path / "one.json")
+    content = (tmp_path / "one.losses.safetensors").read_bytes()
+    first = document(certificate, [("one.losses.safetensors", content)], schema=1)
+    assert not {"parts", "group", "options", "settings", "consequence"} & set(first)
+    assert "examples" not in first["candidates"][0]
+    path.write_text(json.dumps(first))
+    assert verify(path) == certificate

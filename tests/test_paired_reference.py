@@ -6,7 +6,7 @@ import pytest
 from prudent.bounds.binomial import binomial
 from prudent.bounds.hoeffding_bentkus import hoeffding_bentkus
 from prudent.intervals import lower_limit, upper_limit
-from prudent.risks import losses
+from prudent.loss_tables import losses
 from prudent.types import Predictions
 from tests.conftest import VECTORS, vectors
 

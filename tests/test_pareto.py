@@ -169,7 +169,7 @@ def test_a_bound_of_ones_own():
     found = certify_pareto(choice, certification, alphas=(0.1, 0.1), delta=0.1, bound=lambda losses, alpha: 0.5)
     assert found.p_values == (0.5,) * 4
     assert found.selected is None
-    with pytest.raises(BadInput, match="p-values lie in"):
+    with pytest.raises(BadInput, match="p-value lies in"):
         certify_pareto(choice, certification, alphas=(0.1, 0.1), delta=0.1, bound=lambda losses, alpha: -0.5)
 
 

@@ -11,8 +11,8 @@ from scipy.special import bdtr, betainc
 
 from prudent.errors import BadInput, SplitMisuse
 from prudent.intervals import clopper_pearson
+from prudent.loss_tables import check_same_examples
 from prudent.procedures.fixed_sequence import fixed_sequence
-from prudent.risks import check_same_examples
 from prudent.types import Metric, Predictions
 from prudent.wording import exact_percent, percent, plural
 

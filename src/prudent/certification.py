@@ -75,7 +75,7 @@ def certify(
     bounds: list[str | Bound] = _each(bound, len(tables), "bounds")
     if not 0 < delta < 1:
         raise BadInput(f"delta lies in (0, 1); got {delta}")
-    method, chosen = PROCEDURES[procedure], dict(settings or {})
+    method, chosen = PROCEDURES[procedure], _plain(settings or {})
     if chosen:
         check_options(method, chosen, noun=f"procedure {procedure!r}", given=("p_values", "delta"))
     # NumPy's own floats would be written otherwise, in claims and in files
@@ -89,7 +89,7 @@ def certify(
         whole,
         selected=certified[-1] if certified else None,
         passed=() if procedure == WALK else passed,
-        settings=tuple(sorted(_plain(chosen).items())),
+        settings=tuple(sorted(chosen.items())),
     )
 
 
@@ -139,17 +139,8 @@ def _compare(certificate: Certificate, again: Certificate) -> None:
 
 def _judged(losses: Losses, alpha: float, delta: float, bound: str | Bound, procedure: str) -> Certificate:
     """The table of one risk with its p-values, nothing selected yet."""
-    name, p_value = _bound(bound)
-    _check_claim(losses, alpha, name)
-    level = (alpha - losses.low) / (losses.high - losses.low)
-    whole = losses.counted is None
-    if losses.bins is not None:
-        p_values, risks = _binned(losses, alpha)
-    else:
-        columns = [losses.column(i) for i in range(len(losses.names))]
-        # a risk about no example at all is known to be nothing: its p-value counts as 1
-        p_values = tuple(_chance(p_value(c, level), name) if len(c) else 1.0 for c in columns)
-        risks = losses.means
+    name, _ = _bound(bound)
+    p_values, risks = _evidence(losses, alpha, bound)
     return Certificate(
         risk=losses.loss,
         alpha=alpha,
@@ -166,19 +157,34 @@ def _judged(losses: Losses, alpha: float, delta: float, bound: str | Bound, proc
         data=losses.data,
         models=losses.models,
         dense=losses.dense,
-        sizes=() if whole else losses.sizes,
+        sizes=() if losses.counted is None else losses.sizes,
         group=losses.group,
         options=losses.options,
     )
 
 
-def _binned(losses: Losses, alpha: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    residuals = losses.low + (losses.high - losses.low) * losses.values
-    pairs = [(residuals[:, i], losses.bins[:, i]) for i in range(len(losses.names))]  # type: ignore[index]
-    return (
-        tuple(calibration_p_value(r, b, alpha) for r, b in pairs),
-        tuple(binned_error(r, b) for r, b in pairs),
-    )
+def candidate_p_values(losses: Losses, *, alpha: float, bound: str | Bound = "binomial") -> tuple[float, ...]:
+    """The p-value of H0 "risk > alpha" of each candidate, as `certify` takes it; 1 for a risk about no example.
+
+    Raises:
+        BadInput: alpha outside its range, losses that the bound is not valid for.
+        UnknownName: no bound of that name.
+    """
+    return _evidence(losses, alpha, bound)[0]
+
+
+def _evidence(losses: Losses, alpha: float, bound: str | Bound) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """p-value and empirical risk of each candidate."""
+    name, p_value = _bound(bound)
+    _check_claim(losses, alpha, name)
+    if losses.bins is not None:
+        residuals = losses.low + (losses.high - losses.low) * losses.values
+        pairs = [(residuals[:, i], losses.bins[:, i]) for i in range(len(losses.names))]
+        return tuple(calibration_p_value(r, b, alpha) for r, b in pairs), tuple(binned_error(r, b) for r, b in pairs)
+    level = (alpha - losses.low) / (losses.high - losses.low)
+    columns = [losses.column(i) for i in range(len(losses.names))]
+    # a risk about no example at all is known to be nothing: its p-value counts as 1
+    return tuple(_chance(p_value(c, level), name) if len(c) else 1.0 for c in columns), losses.means
 
 
 def _joined(parts: Sequence[Certificate]) -> Certificate:
@@ -259,10 +265,10 @@ def _each(given: Any, count: int, what: str) -> list[Any]:  # noqa: ANN401 (alph
     return list(given)
 
 
-def _plain(settings: Mapping[str, object]) -> dict[str, object]:
+def _plain(settings: Mapping[str, object]) -> dict[str, Any]:
     """Settings as a file gives them back: arrays and lists as tuples of numbers."""
 
-    def plain(value: object) -> object:
+    def plain(value: object) -> Any:  # noqa: ANN401 (numbers and tuples of them)
         listed = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         return tuple(plain(v) for v in listed) if isinstance(listed, list | tuple) else listed
 

@@ -1,5 +1,6 @@
 """Predictions of all candidates -> the table of losses that a certificate is computed from."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -149,5 +150,7 @@ def _each(lost: object, n: int, name: str, risk: Risk) -> Float64[np.ndarray, " 
 
 def _settled(risk: Risk, name: str, chosen: Mapping[str, float | int]) -> tuple[tuple[str, float | int], ...]:
     """The options as they were used, defaults included: the claim names them."""
-    defaults = getattr(risk.function, "__kwdefaults__", None) or {} if name in LOSSES else {}
-    return tuple(sorted({**defaults, **chosen}.items()))
+    if name not in LOSSES:
+        return tuple(sorted(chosen.items()))
+    options = inspect.signature(risk.function).parameters.values()
+    return tuple(sorted((p.name, chosen.get(p.name, p.default)) for p in options if p.kind is p.KEYWORD_ONLY))

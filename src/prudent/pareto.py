@@ -1,18 +1,16 @@
 """Pareto testing: several risks and a cost, with an order of testing chosen on examples of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from prudent.bounds import BOUNDS
+from prudent.certification import Bound, candidate_p_values
 from prudent.errors import BadInput, SplitMisuse
 from prudent.multirisk import JoinedRisks, join_risks
 from prudent.procedures.fixed_sequence import fixed_sequence
 from prudent.types import Losses
-
-Bound = Callable[[Float64[np.ndarray, " n"], float], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +107,10 @@ def certify_pareto(
         raise BadInput(f"delta lies in (0, 1); got {delta}")
     names = choice[0].names
     cost = _costs([1 - s for s in choice[0].sparsities] if costs is None else costs, len(names))
-    p_value: Bound = BOUNDS[bound] if isinstance(bound, str) else bound
-    chosen = _joined(choice, tolerated, p_value)
-    front = pareto_front(np.column_stack([*(losses.values.mean(axis=0) for losses in choice), cost]))
+    chosen = _joined(choice, tolerated, bound)
+    front = pareto_front(np.column_stack([*(losses.means for losses in choice), cost]))
     order = [int(j) for j in np.argsort(chosen.p_values, kind="stable") if front[j]]
-    joined = _joined(certification, tolerated, p_value)
+    joined = _joined(certification, tolerated, bound)
     certified = np.zeros(len(names), dtype=np.bool_)
     certified[order] = fixed_sequence(joined.p_values[order], delta=delta)
     return ParetoTest(
@@ -130,9 +127,9 @@ def certify_pareto(
     )
 
 
-def _joined(risks: Sequence[Losses], alphas: tuple[float, ...], p_value: Bound) -> JoinedRisks:
+def _joined(risks: Sequence[Losses], alphas: tuple[float, ...], bound: str | Bound) -> JoinedRisks:
     """All risks of each candidate in one p-value."""
-    each = [[p_value(column, a) for column in r.values.T] for r, a in zip(risks, alphas, strict=True)]
+    each = [candidate_p_values(table, alpha=a, bound=bound) for table, a in zip(risks, alphas, strict=True)]
     return join_risks(np.array(each, dtype=np.float64))
 
 

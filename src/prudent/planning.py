@@ -100,15 +100,17 @@ def least_examples(*, alpha: float, delta: float, bound: str = "binomial") -> in
 
 def needed(certificate: Certificate) -> str:
     """In words, what it would take to certify the first candidate that did not pass; "" if all passed."""
-    at = 0 if certificate.selected is None else certificate.selected + 1
-    if at == len(certificate.names):
+    at = next((i for i, state in enumerate(certificate.states) if state != "passed"), None)
+    if at is None:
         return ""
-    if certificate.counts is None:
+    if certificate.parts:
+        return f"More examples, or a candidate with a lower risk, are needed; what binds is {certificate.binding[at]}."
+    bound, n = certificate.bound, certificate.examples(at)
+    counted = certificate.counts is not None and bound in BOUNDS and not BOUNDS.constant(bound, "ORDERED")
+    # only a walk tests each candidate at the whole of delta
+    if not counted or n == 0 or certificate.procedure != "fixed_sequence":
         return "More examples, or a candidate with a lower risk, are needed."
-    k, n, alpha, delta = certificate.counts[at], certificate.n, certificate.alpha, certificate.delta
-    bound = certificate.bound
-    if bound not in BOUNDS or BOUNDS.constant(bound, "ORDERED"):
-        return "More examples, or a candidate with a lower risk, are needed."
+    k, alpha, delta = (certificate.counts or ())[at], certificate.alpha, certificate.delta
     allowed = most_losses(n, alpha=alpha, delta=delta, bound=bound)
     who = f"the candidate at {percent(certificate.sparsities[at])} sparsity"
     if allowed is None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from prudent.bounds import BOUNDS
 from prudent.certification import check
 from prudent.errors import BadInput
 from prudent.types import Certificate, Losses
@@ -18,15 +19,11 @@ def check_counts(certificate: Certificate) -> None:
     """
     parts = certificate.parts or (certificate,)
     for part in parts:
-        if part.counts is None or part.bound in ORDERED:
-            why = "losses are not 0 or 1" if part.counts is None else f"bound {part.bound!r} depends on their order"
+        if part.counts is None or part.bound not in BOUNDS or BOUNDS.constant(part.bound, "ORDERED"):
+            why = "losses are not 0 or 1" if part.counts is None else f"bound {part.bound!r} may depend on their order"
             raise BadInput(f"counts alone cannot show the risk {part.label!r}: its {why}. Keep the file of its losses")
     tables = [_table(part) for part in parts]
     check(certificate, tables if certificate.parts else tables[0])
-
-
-ORDERED = frozenset({"betting"})
-"""Bounds that depend on the order of the losses."""
 
 
 def _table(part: Certificate) -> Losses:
