@@ -242,3 +242,16 @@ def test_without_losses_no_p_value_is_below_the_chance_of_that():
 def test_binomial_refuses_fractions():
     with pytest.raises(BadInput, match="use hoeffding_bentkus"):
         binomial(np.array([0.0, 0.5]), 0.1)
+
+
+def test_hoeffding_bentkus_beside_mapie():
+    mapie = pytest.importorskip("mapie.risk_control.methods", reason="MAPIE is not installed")
+    for n, alpha in ((64, 0.1), (1024, 0.05), (4096, 0.02)):  # powers of two: its n * (k / n) is exact there
+        ks = np.arange(1, n, max(1, n // 40))
+        theirs = mapie.compute_hoeffding_bentkus_p_value(ks / n, n, alpha)[:, 0]
+        ours = [hoeffding_bentkus(losses_with_sum(k, n), alpha) for k in ks]
+        np.testing.assert_allclose(ours, np.minimum(theirs, 1), rtol=1e-8, atol=1e-300)
+    # where it is not, one loss more is counted, and power is lost
+    assert mapie.compute_hoeffding_bentkus_p_value(np.array([0.07]), 100, 0.1)[0, 0] > 1.02 * hoeffding_bentkus(
+        losses_with_sum(7, 100), 0.1
+    )

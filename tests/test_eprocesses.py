@@ -206,6 +206,12 @@ def test_betting_is_one_sided():
 
 
 def test_the_order_is_drawn_from_seed_and_length_alone():
+    # certificates are verified with the order that they were made with, so it may never become another one
+    assert list(order(10, 0)) == [4, 3, 0, 9, 6, 2, 8, 7, 5, 1]
+    assert list(order(10, 1)) == [7, 5, 0, 6, 9, 4, 8, 2, 3, 1]
+    _, counts = np.unique([order(3, seed) for seed in range(1200)], axis=0, return_counts=True)
+    assert len(counts) == 6
+    assert (abs(counts - 200) < 5 * math.sqrt(200)).all()
     assert sorted(order(50, 0)) == list(range(50))
     assert list(order(50, 0)) == list(order(50, 0))
     assert list(order(50, 0)) != list(order(50, 1))

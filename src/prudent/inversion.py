@@ -23,8 +23,9 @@ def upper_bound(losses: Float64[np.ndarray, " n"], *, delta: float, bound: str |
 
         u = inf{alpha : p(losses, alpha) <= delta}, and 1 if there is none
 
-    It is at most alpha exactly where the p-value at alpha is at most delta, so a certificate and this bound never
-    disagree. It holds for one set of losses that was named beforehand; of the smallest of several it says less.
+    It is at most alpha where the p-value at alpha is at most delta, and only there: but for the last digits, a
+    certificate and this bound say the same. It holds for one set of losses that was named beforehand; of the smallest
+    of several it says less.
 
     Args:
         losses: (n,), each in [0, 1], of independent examples.

@@ -7,8 +7,10 @@ import pytest
 from scipy.stats import binom
 
 from prudent.bounds import BOUNDS
+from prudent.certification import certify, check
 from prudent.errors import BadInput
 from prudent.inversion import upper_bound, upper_bounds
+from prudent.types import Losses
 
 NAMES = list(BOUNDS)
 ORDERED = [name for name in NAMES if BOUNDS.constant(name, "ORDERED")]
@@ -195,6 +197,20 @@ def test_the_upper_bound_of_fractions_agrees_too_or_is_refused(name):
     limits = upper_bounds(table, delta=0.1, bound=name)
     for losses, limit in zip(table.T, limits, strict=True):
         assert BOUNDS[name](losses, min(limit + 1e-9, 1 - 1e-12)) <= 0.1 < BOUNDS[name](losses, limit - 1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_certifies_and_can_be_verified(name):
+    values = np.stack([binary(k, 900) for k in (0, 2, 500)], axis=1)
+    values = values[np.random.default_rng(0).permutation(900)]
+    losses = Losses(
+        values=values, names=("a", "b", "c"), sparsities=(0.5, 0.7, 0.9), loss="error", split="certification"
+    )
+    certificate = certify(losses, alpha=0.1, delta=0.05, bound=name)
+    assert (certificate.bound, certificate.selected) == (name, 1)
+    check(certificate, losses)
+    limits = upper_bounds(values, delta=0.05, bound=name)
+    assert list(limits <= 0.1) == [True, True, False]
 
 
 @pytest.mark.parametrize("name", NAMES)
