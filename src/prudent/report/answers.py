@@ -223,8 +223,6 @@ class Shared:
 
 def alike(title: str, like: str, units: str, found: Sequence[Shared], *, seeds: int) -> Markup:
     """The share at the sparsest compared network, and at how many sparsities every seed is on one side of chance."""
-    if title == like:
-        return say("{}: what the other methods are compared with.", title)
     if not found:
         return say("{}: not compared. It prunes another network, other units or to other sparsities.", title)
     last = found[-1]
@@ -240,6 +238,17 @@ def alike(title: str, like: str, units: str, found: Sequence[Shared], *, seeds: 
     if not above and not below:
         parts.append(say("At <b>no sparsity</b> do all seeds lie on one side of chance."))
     return join(parts)
+
+
+def measured_with(like: str, units: str, found: Sequence[tuple[str, Shared]]) -> Markup:
+    """The answer for the method that the others are compared with; `found`: (title, at its sparsest) of each."""
+    title, most = max(found, key=lambda each: each[1].overlap - each[1].chance)
+    text = "{}: what the others are compared with. Furthest above chance: <b>{}</b> at {}, "
+    text += "where {} of the {} that it keeps are kept here too; chance would give {}."
+    if most.overlap <= most.chance:
+        return say("{}: what the others are compared with. None of them shares more with it than chance gives.", like)
+    shares = (percent(most.overlap, 1), units, percent(most.chance, 1))
+    return say(text, like, title, percent(most.sparsity), *shares)
 
 
 def trust(met: int, partly: int, missing: int, *, data: str, model: str) -> Markup:

@@ -26,7 +26,7 @@ function drawAlike(id) {
     margin: { l: left, r: room, t: 6 },
     xaxis: { title: "removed, %", range, showgrid: false, tickvals: ticks.map((t) => t[0]), ticktext: thinned(ticks, range, width) },
     yaxis: { range: reach, tickvals: SHARES, ticktext: SHARES.map((share) => `${Math.round(100 * share)}`) },
-    ...endLabels(id, ends, { x: range, y: reach }),
+    ...endLabels(id, ends, { x: range, y: reach, top: 6 }),
   });
   draw(id, traces, layout).then(() => {
     const node = document.getElementById(id);

@@ -9,7 +9,7 @@ function drawCost(id) {
   for (const m of lookedLast(METHODS.map((_, m) => m))) {
     const points = costPoints(chart, axis, m);
     traces.push(methodBand(points, m, height, state.axis !== "speed"), methodLine(points, m, height, axis.lines));
-    ends.push(endOf(points.at(-1), m, height));
+    if (axis.lines && !upright(axis, m)) ends.push(endOf(points.at(-1), m, height));
   }
   const here = { x: axis.points[state.method][state.candidate], y: height(chart.points[state.method][state.candidate].value) };
   traces.push({
@@ -21,18 +21,18 @@ function drawCost(id) {
     marker: { size: 17, color: "rgba(0,0,0,0)", line: { width: 2.4, color: color("ink") } },
   });
   ends.push({ x: axis.range[1], y: height(chart.dense.value), text: "dense", color: "dense", method: -1 });
-  const labels = axis.lines && !stacked(axis);
-  const room = labels ? labelRoom(ends) : 12;
+  const room = axis.lines ? labelRoom(ends) : 12;
   const left = tickRoom(chart.ticks);
   const width = document.getElementById(id).clientWidth - room - left;
   const { shapes, annotations } = costFrame(chart, axis, height, width);
-  if (labels) {
-    const named = endLabels(id, ends, { x: axis.range, y: chart.range });
+  const top = 6 + ROW * (axis.lines ? 1 + METHODS.some((_, m) => upright(axis, m)) : 0);
+  if (axis.lines) {
+    const named = endLabels(id, ends, { x: axis.range, y: chart.range, top });
     annotations.push(...named.annotations);
     shapes.push(...named.shapes);
   }
   const layout = chartLayout(id, {
-    margin: { l: left, r: room, t: 6 },
+    margin: { l: left, r: room, t: top },
     xaxis: { title: axis.title, range: axis.range, showgrid: false, tickvals: axis.ticks.map((t) => t[0]), ticktext: thinned(axis.ticks, axis.range, width) },
     yaxis: { range: chart.range, tickvals: chart.ticks.map((t) => t[0]), ticktext: chart.ticks.map((t) => t[1]) },
     shapes,
@@ -49,9 +49,8 @@ function costPoints(chart, axis, m) {
 
 /* Whether nothing was saved by a method, so that its whole line stands upright. */
 const upright = (axis, m) => axis.lines && Math.max(...axis.points[m].map(Math.abs)) < 0.03;
-const stacked = (axis) => METHODS.some((_, m) => upright(axis, m));
 
-/* The dense line, and the region that is certified for the method looked at. */
+/* The dense line, the region that is certified for the method looked at, and above the plot what they are called. */
 function costFrame(chart, axis, height, width) {
   const [left, right] = axis.range;
   const dense = height(chart.dense.value);
@@ -63,24 +62,25 @@ function costFrame(chart, axis, height, width) {
     shapes.unshift(areaShape(left, chart.range[0], x, chart.range[1], color("good-tint")));
     shapes.push(lineShape(x, chart.range[0], x, chart.range[1], { color: color("good"), width: 1.6 }));
     const text = looked().declared ? "certified" : "passes by itself";
-    const room = ((x - left) / (right - left)) * width;
-    annotations.push({
-      x,
-      y: chart.up ? 0 : 1,
-      yref: "paper",
-      xanchor: room > textWidth(text) ? "right" : "left",
-      xshift: room > textWidth(text) ? -1 : 3,
-      yanchor: chart.up ? "bottom" : "top",
-      text,
-      font: { color: color("good") },
-    });
+    annotations.push({ ...above(0), ...within(text, ((x - left) / (right - left)) * width), text, font: { color: color("good") } });
   }
   const idle = METHODS.filter((_, m) => upright(axis, m)).map((m) => m.label);
   if (idle.length) {
-    const text = `${idle.map(escaped).join(",<br>")}:<br>nothing saved`;
-    annotations.push({ x: 0, y: chart.up ? 0.1 : 0.9, yref: "paper", xanchor: "left", xshift: 12, align: "left", yanchor: chart.up ? "bottom" : "top", text });
+    const named = `${idle.join(", ")}: nothing saved`;
+    const text = textWidth(named) < width ? named : `${idle.length} methods: nothing saved`;
+    annotations.push({ ...above(1), x: 0, xref: "paper", xanchor: "left", text: escaped(text) });
   }
   return { shapes, annotations };
+}
+
+/* Rows of text above a plot, where no line is: from the plot upwards. */
+const ROW = 17;
+const above = (row) => ({ y: 1, yref: "paper", yanchor: "bottom", yshift: row * ROW - 3 });
+
+/* A text centred at a place of the plot, but not beyond its ends. */
+function within(text, at) {
+  const half = textWidth(text) / 2 + 2;
+  return { x: 0, xref: "paper", xanchor: "center", xshift: Math.max(half, at) };
 }
 
 /* Pointing at a network shows it in every chart; choosing it turns the page to it. */

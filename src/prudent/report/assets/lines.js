@@ -1,7 +1,7 @@
 /* Lines of methods over what was removed: one look, one order and one way to name them in every chart. */
 
 const LABEL = 16; // pixels from one name to the next
-const EDGES = 50; // pixels of a chart's height that are no plot: margins of 6 and 44
+const BELOW = 44; // pixels of a chart's height below the plot
 
 /* The method looked at comes last, on top of the others. */
 const lookedLast = (methods) => [...methods].sort((a, b) => (a === state.method) - (b === state.method));
@@ -66,8 +66,8 @@ function spread(wanted, gap, low, high) {
 /* Names of lines beside the plot, at the height where each line ends; a thin line leads to those that end before the edge
    or were pushed away. Where there is no room for all, only the method looked at and what it is compared with are named:
    the key above names them all. */
-function endLabels(id, ends, { x: [left, right], y: [low, high] }) {
-  const pixel = (high - low) / (document.getElementById(id).dataset.h - EDGES);
+function endLabels(id, ends, { x: [left, right], y: [low, high], top }) {
+  const pixel = (high - low) / (document.getElementById(id).dataset.h - BELOW - top);
   const fits = Math.floor((high - low) / (LABEL * pixel));
   const shown = ends.length <= fits ? ends : ends.filter((end) => end.method < 0 || end.method === state.method);
   const every = [...shown].sort((a, b) => a.y - b.y);

@@ -58,6 +58,13 @@ def _between(metric: Metric) -> str:
 
 
 def _answer(run: Run, method: Method, like: Method) -> Any:  # noqa: ANN401 (Markup)
+    if method == like:
+        others = [(m.title, _shared(run, m)) for m in run.methods]
+        return answers.measured_with(like.title, like.units, [(title, each[-1]) for title, each in others if each])
+    return answers.alike(method.title, like.title, like.units, _shared(run, method), seeds=len(run.seeds))
+
+
+def _shared(run: Run, method: Method) -> list[answers.Shared]:
     found = []
     for i in _places(run, method):
         overlap, chance = (_each(run, method, i, what) for what in ("overlap", "chance"))
@@ -71,7 +78,7 @@ def _answer(run: Run, method: Method, like: Method) -> Any:  # noqa: ANN401 (Mar
                 below=sum(a < b for a, b in pairs),
             )
         )
-    return answers.alike(method.title, like.title, like.units, found, seeds=len(run.seeds))
+    return found
 
 
 def _row(run: Run, method: Method, i: int) -> dict[str, str]:
