@@ -55,8 +55,10 @@ def pages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         "nothing": write_run(place / "nothing-run", Sample(alpha=0.002)),
         "plain": write_run(place / "plain-run", Sample(seeds=tuple(range(6)), ood=False, dropout=False)),
         "evil": evil,
-        "six": write_run(place / "six-run", Sample(methods=SIX, compare_with="oracle", alpha=0.25)),
-        "twelve": write_run(place / "twelve-run", Sample(methods=TWELVE, alpha=0.25)),
+        "six": write_run(
+            place / "six-run", Sample(methods=SIX, compare_with="oracle", alpha=0.25, seeds=(0, 1), dropout=False)
+        ),
+        "twelve": write_run(place / "twelve-run", Sample(methods=TWELVE, alpha=0.25, seeds=(0, 1), dropout=False)),
     }
     for name, run in runs.items():
         (place / f"{name}.html").write_text(build_report(run))
