@@ -275,6 +275,32 @@ def test_oracle_is_brute_force(make, shape, rows, monkeypatch):
     assert [unit for _, unit in order] == by_trying(model, data)
 
 
+@pytest.mark.parametrize(("examples", "rows"), [(7, [0, 4, 8, 12, 17, 21, 25]), (30, range(30)), (99, range(30))])
+def test_oracle_on_few_examples_is_the_oracle_of_those(examples, rows):
+    model = two_layers()
+    generator = torch.Generator().manual_seed(2)
+    inputs, labels = torch.randn(30, 4, generator=generator), torch.randint(0, 3, (30,), generator=generator)
+    few = Batches(inputs=inputs[list(rows)], labels=labels[list(rows)], size=4, split="train")
+    every = Batches(inputs=inputs, labels=labels, size=4, split="train")
+    found = oracle(model, every, examples=examples)
+    assert {n: s.tolist() for n, s in found.items()} == {n: s.tolist() for n, s in oracle(model, few).items()}
+
+
+def test_few_examples_cost_less():
+    model, data = chain(), batches(60, size=16)
+    oracle(model, data, examples=32, passes=209 * 2)
+    with pytest.raises(
+        BadInput, match=r"takes 627 forward passes for 20 channels on 3 batches; .* take fewer examples"
+    ):
+        oracle(model, data, examples=33, passes=209 * 2)
+
+
+@pytest.mark.parametrize("examples", [0, -1, True])
+def test_oracle_refuses_a_number_of_examples_that_is_none(examples):
+    with pytest.raises(BadInput, match="a whole number of 1 or more"):
+        oracle(chain(), None, examples=examples)
+
+
 def test_oracle_says_its_cost_first_and_spends_no_more():
     model, data = chain(), batches(60, size=16)  # 20 channels, 4 batches
     cost = (20 * 21 // 2 - 1) * 4

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from prudent.parsing import embedded, read
-from prudent.tables import COSTS
+from prudent.tables import COMPARED, COSTS
 
 TABLES = next(iter(embedded().values())).parent / "expected"
 
@@ -42,6 +42,9 @@ def test_intervals_hold_their_means(name):
         assert {"error", "ece", "nll", *COSTS} <= set(metrics)
         for metric in metrics:
             value, lo, hi = (row[f"{metric}{part}"] for part in ("", "_lo", "_hi"))
+            if metric in COMPARED and method in ("dense", study.evaluation.compare_with):
+                assert value is lo is hi is None
+                continue
             if metric == "best_epoch" and patience[method] is None:  # every epoch was trained: none was chosen
                 assert value is lo is hi is None
                 continue
@@ -79,6 +82,16 @@ def test_iterative_pruning_of_moons_beats_what_was_published():
     row = table("moons")["iterative", 0.9]
     assert row["error"] < 1 - 0.928
     assert row["ece_hi"] < 0.0354
+
+
+@pytest.mark.parametrize("sparsity", [0.2, 0.4, 0.6, 0.8])
+def test_the_least_active_units_are_more_often_the_oracles_than_chance_and_the_most_active_less(sparsity):
+    rows = table("dropnet-oracle")
+    minimum, blind, maximum = (rows[method, sparsity] for method in ("minimum", "random", "maximum"))
+    assert minimum["overlap_lo"] > minimum["chance"]
+    assert abs(blind["overlap"] - blind["chance"]) < 0.08
+    assert maximum["overlap_hi"] < maximum["chance"]
+    assert rows["oracle", sparsity]["nll"] == min(rows[m, sparsity]["nll"] for m, s in rows if s == sparsity)
 
 
 @pytest.mark.parametrize(("name", "sparsity"), [("dropnet-a", 0.737856), ("dropnet-b", 0.832228)])

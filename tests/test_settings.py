@@ -116,6 +116,50 @@ def test_one_line_for_everything_wrong(old, new, message):
     assert "\n" not in str(error.value)
 
 
+def comparing(name, **change):
+    """Two methods that judge the same dense network, the second changed, compared with one of them."""
+    first = {"name": "oracle", "sparsities": [0.5, 0.9]}
+    second = {"name": "other", "score": "random", "sparsities": [0.2, 0.9]} | change
+    return {
+        "name": "x", "methods": [first, second], "evaluation": {"compare_with": name},
+        "certification": {"declared": {"method": "oracle"}},
+    }  # fmt: skip
+
+
+def test_a_method_to_compare_with():
+    study = Settings.model_validate(comparing("oracle"))
+    assert study.evaluation.compare_with == "oracle"
+    assert study.model_dump()["evaluation"]["compare_with"] == "oracle"
+    assert Settings.model_validate(study.model_dump()) == study
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("oracl", {}, "no method named 'oracl'. Did you mean 'oracle'"),
+        ("other", {"schedule": "iterative"}, "that prunes the dense network at once: .* got 'iterative', 'dense'"),
+        ("other", {"scored": "initial"}, "at once: .* got 'one_shot', 'initial'"),
+        ("oracle", {"schedule": "iterative"}, "needs another method of schedule 'one_shot'"),
+        ("oracle", {"scored": "initial"}, "needs another method of schedule 'one_shot'"),
+        ("oracle", {"sparsities": [0.2]}, "at one of the same sparsities; there is none"),
+        ("oracle", {"granularity": "channel"}, r"removes the same units \('weight'\)"),
+        ("oracle", {"layers": ["fc1"]}, "removes the same units"),
+    ],
+)
+def test_masks_that_say_nothing_about_each_other_are_not_compared(name, change, message):
+    with pytest.raises(ValueError, match=message):
+        Settings.model_validate(comparing(name, **change))
+
+
+@pytest.mark.parametrize("name", [name for name, path in embedded().items() if "compare_with" not in path.read_text()])
+def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name):
+    study = read(embedded()[name])
+    assert "compare_with" not in study.model_dump(mode="json")["evaluation"]
+    assert study.evaluation.compare_with is None
+    named = study.model_copy(update={"evaluation": study.evaluation.model_copy(update={"compare_with": "x"})})
+    assert named.id != study.id
+
+
 def test_files(tmp_path):
     path = tmp_path / "x.toml"
     path.write_text(SMALL)

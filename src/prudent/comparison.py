@@ -24,6 +24,31 @@ def overlap(mask: Mask, other: Mask) -> float:
     return sum(int((kept & other.kept[name]).sum()) for name, kept in mask.kept.items()) / mask.remaining
 
 
+def chance_overlap(mask: Mask, other: Mask, *, by_layer: bool = False) -> float:
+    """What `overlap` comes to on average where `mask` keeps as many units as it does, but any of them.
+
+        |B| / units                                   any of all units
+        sum_l |A_l| |B_l| / units_l / |A|             by_layer: any of each layer, as many as in that layer now
+
+    Exact: each unit is among those drawn equally often. An overlap above the first but not above the second knows how
+    much each layer is worth, and not which of its units.
+
+    Args:
+        mask, other: of the same layers and granularity.
+        by_layer: whether the number kept in each layer stays.
+
+    Returns: in [0, 1], the expected share.
+
+    Raises:
+        BadInput: masks of different layers, shapes or granularity.
+    """
+    _check_alike(mask, other)
+    if not by_layer:
+        return other.remaining / other.total
+    both = sum(int(kept.sum()) * int(other.kept[n].sum()) / kept.numel() for n, kept in mask.kept.items())
+    return both / mask.remaining
+
+
 def agreement(mask: Mask, other: Mask) -> float:
     """Share of all units that two masks treat alike: both keep them or both remove them.
 

@@ -1,6 +1,6 @@
 """What does not fit together within one method of a study, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,32 @@ def method_problems(method: "Method") -> Iterator[str]:
         yield f"method {method.name!r}: before training there is one step only: its schedule is 'one_shot'"
     if method.schedule_options and method.schedule not in DURING:
         yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
+
+
+def comparable(method: "Method", other: "Method") -> bool:
+    """Whether the masks of two methods say something about each other.
+
+    Both must judge the same trained network, and decide about the same units.
+    """
+    units = [(m.granularity, m.pattern, m.block, m.layers and sorted(m.layers)) for m in (method, other)]
+    return units[0] == units[1] and all(m.schedule == "one_shot" and m.scored == "dense" for m in (method, other))
+
+
+def comparison_problems(name: str, methods: "Sequence[Method]") -> Iterator[str]:
+    """What is wrong with comparing the masks of a study's methods with those of the method of this name."""
+    like = next((method for method in methods if method.name == name), None)
+    if like is None:
+        yield str(UnknownName.of("method", name, [method.name for method in methods]))
+    elif not comparable(like, like):
+        yield (
+            f"evaluation.compare_with = {name!r} needs a method that prunes the dense network at once: schedule "
+            f"'one_shot', scored 'dense'; got {like.schedule!r}, {like.scored!r}"
+        )
+    elif not any(m is not like and comparable(m, like) and set(m.sparsities) & set(like.sparsities) for m in methods):
+        yield (
+            f"evaluation.compare_with = {name!r} needs another method of schedule 'one_shot', scored 'dense', that "
+            f"removes the same units ({like.granularity!r}) at one of the same sparsities; there is none"
+        )
 
 
 def _gradual_problems(method: "Method") -> Iterator[str]:

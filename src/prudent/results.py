@@ -12,9 +12,12 @@ from prudent.archive import predictions_from_bytes
 from prudent.calibration import reliability
 from prudent.certificates import write_certificate
 from prudent.certification import certify
+from prudent.comparison import chance_overlap, overlap
+from prudent.consistency import comparable
 from prudent.evaluation import evaluate, worst_class_error
 from prudent.graph import DENSE, Graph
 from prudent.loss_tables import losses
+from prudent.masks import Mask
 from prudent.networks import DESCRIPTION, NUMBERS, PLAN, mask_in
 from prudent.run_folder import certificate_file, network_folder
 from prudent.settings import Method, Settings
@@ -59,6 +62,10 @@ class Finished:
             return None
         return predictions_from_bytes(self.store.read(cell.key, name))
 
+    def mask(self, seed: int, method: str, sparsity: float) -> Mask:
+        """Which units a network kept, as its files say."""
+        return mask_in(self.files(seed, method, sparsity))
+
     def files(self, seed: int, method: str, sparsity: float) -> dict[str, bytes]:
         """The files of a network, as `prudent.load` reads them."""
         cell = self.graph.networks[seed, method, sparsity].network
@@ -99,7 +106,7 @@ def _certify(finished: Finished, method: Method, risk: str, seed: int, path: Pat
         dense=asked(method=DENSE[0], sparsity=DENSE[1]),
         loss=risk,
         # of the very networks that go into the run's folder, not what was noted when they were made
-        sparsities=[mask_in(finished.files(seed, method.name, s)).sparsity for s in method.sparsities],
+        sparsities=[finished.mask(seed, method.name, s).sparsity for s in method.sparsities],
         names=[f"{method.name} {s!r}" for s in method.sparsities],
     )
     claim = finished.study.certification
@@ -125,7 +132,26 @@ def _network(finished: Finished, seed: int, method: str, sparsity: float) -> dic
             **finished.records[cells.latency.key]["values"],
         },
     }
-    return entry | _measured(finished, seed, method, sparsity)
+    return entry | _measured(finished, seed, method, sparsity) | _compared(finished, seed, method, sparsity)
+
+
+def _compared(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:
+    """The units that a method keeps beside those that the method of `compare_with` keeps, of the same dense network."""
+    name = finished.study.evaluation.compare_with
+    if name is None or method in ("", name):
+        return {}
+    like = finished.study.method(name)
+    if not comparable(finished.study.method(method), like) or sparsity not in like.sparsities:
+        return {}
+    mask, other = (finished.mask(seed, one, sparsity) for one in (method, name))
+    found = {
+        "with": name,
+        "kept": mask.remaining,
+        "overlap": overlap(mask, other),
+        "chance": chance_overlap(mask, other),
+        "chance_by_layer": chance_overlap(mask, other, by_layer=True),
+    }
+    return {"compared": found}
 
 
 def _measured(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:

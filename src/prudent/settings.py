@@ -1,13 +1,20 @@
 """Every option of a study with its default and its range, in one place. Nothing is run here."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
 
 from prudent.bounds import BOUNDS
-from prudent.consistency import DURING, method_problems
+from prudent.consistency import DURING, comparison_problems, method_problems
 from prudent.data import DATA
 from prudent.errors import UnknownName
 from prudent.models import MODELS
@@ -138,6 +145,17 @@ class Evaluation(_Table):
     mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
     latency_batch: int = Field(64, ge=1, description="examples in a timed pass")
     latency_turns: int = Field(30, ge=3, description="timed passes, in turn with the dense network")
+    compare_with: str | None = Field(
+        None,
+        description="name of a method that prunes the dense network at once, such as one scored by oracle: how many of "
+        "the units that it keeps do the others keep, seed by seed and sparsity by sparsity",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without what was not asked for: a study that compares nothing keeps the name that it had without this key."""
+        given = handler(self)
+        return {key: value for key, value in given.items() if key != "compare_with" or value is not None}
 
 
 class Declared(_Table):
@@ -225,6 +243,8 @@ def _problems(study: Settings) -> Iterator[str]:
     ):
         if name is not None and name not in known and (":" not in name or noun == "bound"):
             yield str(UnknownName.of(noun, name, known))
+    if study.evaluation.compare_with is not None:
+        yield from comparison_problems(study.evaluation.compare_with, study.methods)
     claim = study.certification.declared
     if claim.method not in names:
         yield str(UnknownName.of("method", claim.method, names))

@@ -19,12 +19,17 @@ COSTS: Mapping[str, Callable[[Network], float | None]] = {
 }
 """Columns beside the metrics. No timings: they differ from run to run."""
 
+COMPARED = ("overlap", "chance", "chance_by_layer")
+"""Columns where the study compares masks; the first is the share of units that the method of compare_with keeps too."""
+
 
 def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     """A CSV table: method, sparsity, seeds, then for every number its mean over seeds, lo and hi.
 
     The interval is Student's t for the mean from five seeds on, and the range of the seeds with fewer; a number that
-    some seed does not have is left out. Rounded to `digits` significant digits.
+    some seed does not have is left out. Where the study compares masks, `overlap` is the share of the kept units that
+    the method of compare_with keeps too, `chance` and `chance_by_layer` what `prudent.comparison` expects of luck.
+    Rounded to `digits` significant digits.
 
     Args:
         results: as in results.json.
@@ -34,6 +39,7 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     for network in results["networks"]:
         groups.setdefault((network["method"], network["requested"]), []).append(network)
     names = list(dict.fromkeys(name for network in results["networks"] for name in network["metrics"])) + list(COSTS)
+    names += [name for name in COMPARED if any("compared" in network for network in results["networks"])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -49,6 +55,8 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
 def _value(network: Network, name: str) -> float | None:
     if name in COSTS:
         return COSTS[name](network)
+    if name in COMPARED:
+        return network["compared"][name] if "compared" in network else None
     return network["metrics"][name]["value"] if name in network["metrics"] else None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prudent.report.reading import Run
-from tests.report.sample import Sample, run_of, write_run
+from tests.report.sample import SIX, Sample, run_of, write_run
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,12 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Six seeds, no strangers, no dropout."""
     return run_of(write_run(tmp_path_factory.mktemp("plain"), Sample(seeds=tuple(range(6)), ood=False, dropout=False)))
+
+
+@pytest.fixture(scope="session")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Six methods, some of them compared with one."""
+    return run_of(write_run(tmp_path_factory.mktemp("six"), Sample(methods=SIX, compare_with="oracle")))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,27 @@ CHANNELS = {
     "name": "channels", "granularity": "channel", "scope": "layer", "sparsities": [0.25, 0.5, 0.75],
 }  # fmt: skip
 
+SIX: tuple[dict[str, Any], ...] = (
+    WEIGHTS,
+    CONTROL | {"title": "Weights at random, as many in each layer"},
+    {"name": "oracle", "score": "oracle", "granularity": "channel", "sparsities": [0.25, 0.5, 0.75]},
+    {"name": "mean", "title": "Channels by mean activation", "score": "activation_mean", "granularity": "channel",
+     "sparsities": [0.25, 0.5, 0.625]},
+    {"name": "maximum", "title": "Channels by mean activation, largest first", "score": "activation_mean",
+     "granularity": "channel", "sparsities": [0.25, 0.5]},
+    {"name": "apoz", "title": "Channels by share of zeros (APoZ)", "score": "apoz", "granularity": "channel",
+     "schedule": "iterative", "sparsities": [0.25, 0.5, 0.75, 0.875]},
+)  # fmt: skip
+"""Long titles, and lines that end at different sparsities; three of them may be compared with the oracle."""
+
+TWELVE = (
+    *SIX,
+    *(
+        {"name": f"another_method_{k}", "granularity": "channel", "sparsities": [0.2, 0.2 + 0.06 * k]}
+        for k in range(1, 7)
+    ),
+)
+
 HARM = {"magnitude": 1.7, "random": 3.0, "channels": 2.4}
 """How much noise a sparsity adds to the answers of a method; other methods 2.4."""
 
@@ -52,6 +73,7 @@ class Sample:
     risks: tuple[str, ...] = ("disagreement", "error")
     classes: tuple[str, ...] = ("cat", "dog", "eel", "fox")
     declared: str = "magnitude"
+    compare_with: str | None = None
     change: dict[str, Any] = field(default_factory=dict)
 
 
@@ -104,7 +126,11 @@ def _settings(sample: Sample) -> Settings:
             "seeds": list(sample.seeds),
             "data": {"name": "digits", "ood": "photo_patches"} if sample.ood else {"name": "digits"},
             "methods": [dict(m) for m in sample.methods],
-            "evaluation": {"bins": BINS, "mc_samples": 5 if sample.dropout else None},
+            "evaluation": {
+                "bins": BINS,
+                "mc_samples": 5 if sample.dropout else None,
+                "compare_with": sample.compare_with,
+            },
             "certification": {
                 "alpha": sample.alpha,
                 "delta": sample.delta,
@@ -172,7 +198,18 @@ def _network(sample: Sample, seed: int, method: str, sparsity: float) -> dict[st
         "timing": {"training_seconds": 1.0, "milliseconds": 2.0 / speedup, "beside": 2.0, "speedup": speedup,
                    "lo": speedup * 0.97, "hi": speedup * 1.03},
     }  # fmt: skip
-    return network | _measured(sample, seed, method, sparsity)
+    return network | _measured(sample, seed, method, sparsity) | _compared(sample, seed, method, sparsity)
+
+
+def _compared(sample: Sample, seed: int, method: str, sparsity: float) -> dict[str, Any]:
+    """As if 40 channels were ranked: the largest activations share less than chance, all others more."""
+    shared = {"mean": 0.6, "maximum": -0.5}
+    if sample.compare_with != "oracle" or method not in ("mean", "maximum") or sparsity not in (0.25, 0.5, 0.75):
+        return {}
+    kept = round(40 * (1 - sparsity))
+    both = round(kept * (1 - sparsity) * (1 + shared[method] * sparsity)) + seed % 2
+    found = {"with": "oracle", "kept": kept, "overlap": both / kept, "chance": kept / 40}
+    return {"compared": found | {"chance_by_layer": kept / 40 + 0.01 * seed}}
 
 
 def _layers(kept: float) -> dict[str, list[int]]:

@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prudent.report import build_report
-from tests.report.sample import Sample, edit, write_run
+from tests.report.sample import SIX, TWELVE, Sample, edit, write_run
 from tests.report.test_page import hostile
 
 CHROMIUM = "/usr/bin/chromium"
@@ -45,7 +46,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def pages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Files: a certified run, one where nothing is, one of many seeds without strangers, one with hostile names."""
+    """Files: certified, nothing certified, many seeds without strangers, hostile names, six and twelve methods."""
     place = tmp_path_factory.mktemp("pages")
     evil = shutil.copytree(folder, place / "evil-run")
     edit(evil, hostile)
@@ -54,6 +55,10 @@ def pages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         "nothing": write_run(place / "nothing-run", Sample(alpha=0.002)),
         "plain": write_run(place / "plain-run", Sample(seeds=tuple(range(6)), ood=False, dropout=False)),
         "evil": evil,
+        "six": write_run(
+            place / "six-run", Sample(methods=SIX, compare_with="oracle", alpha=0.25, seeds=(0, 1), dropout=False)
+        ),
+        "twelve": write_run(place / "twelve-run", Sample(methods=TWELVE, alpha=0.25, seeds=(0, 1), dropout=False)),
     }
     for name, run in runs.items():
         (place / f"{name}.html").write_text(build_report(run))
@@ -123,7 +128,13 @@ def quiet(seen: Seen) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scheme", "width"),
-    [("certified", "light", 1440), ("certified", "dark", 390), ("nothing", "dark", 1440), ("plain", "light", 390)],
+    [
+        ("certified", "light", 1440),
+        ("certified", "dark", 390),
+        ("nothing", "dark", 1440),
+        ("plain", "light", 390),
+        ("six", "dark", 420),
+    ],
 )
 def test_drawn_quiet_fitting_and_accessible(pages, opened, name, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -137,6 +148,100 @@ def test_drawn_quiet_fitting_and_accessible(pages, opened, name, scheme, width):
     found = axe.Axe().run(seen.page, options={"runOnly": RULES, "resultTypes": ["violations"]}).response
     problems = [(v["id"], len(v["nodes"]), v["nodes"][0]["target"]) for v in found["violations"]]
     assert problems == []
+
+
+BOXES = """id => {
+  const chart = document.getElementById(id);
+  const box = (node) => { const r = node.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; };
+  const every = (selector) => [...chart.querySelectorAll(selector)].filter((n) => n.textContent.trim()).map(box);
+  return {
+    chart: box(chart),
+    plot: box(chart.querySelector('.bglayer .bg') ?? chart.querySelector('.nsewdrag')),
+    words: every('.annotation-text'),
+    x: every('.xtick text'),
+    y: every('.ytick text'),
+  };
+}"""
+"""Where the texts of a chart are: the plot itself, names and remarks, ticks; each (left, top, right, bottom)."""
+
+
+def apart(boxes: list[list[float]], slack: float = 1.0) -> bool:
+    """Whether no two boxes share more than a line of so many pixels."""
+    return not any(
+        min(a[2], b[2]) - max(a[0], b[0]) > slack and min(a[3], b[3]) - max(a[1], b[1]) > slack
+        for a, b in combinations(boxes, 2)
+    )
+
+
+def candidates_fit(page: Any) -> None:
+    """The table of candidates does not scroll sideways, and the keys of its rows are in sight."""
+    wide, room = page.evaluate(
+        "(() => { const n = document.querySelector('.choices .scroll'); return [n.scrollWidth, n.clientWidth]; })()"
+    )
+    assert wide <= room
+    lefts = page.evaluate("[...document.querySelectorAll('.pick .key')].map((k) => k.getBoundingClientRect().left)")
+    edge = page.evaluate("document.querySelector('.choices .scroll').getBoundingClientRect().left")
+    assert len(lefts) == 1 + page.evaluate("METHODS.length")
+    assert min(lefts) >= edge
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [("six", "light", 1300), ("six", "dark", 420), ("twelve", "dark", 1300), ("twelve", "light", 420)],
+)
+def test_no_text_of_a_chart_lies_on_another_or_on_a_line_or_is_cut_off(pages, opened, name, scheme, width):
+    page = opened(pages[name], color_scheme=scheme, width=width).page
+    candidates_fit(page)
+    scroll(page)
+    charts = page.evaluate("Object.keys(DATA.cost.charts).concat(DATA.alike ? ['c-alike'] : [])")
+    for axis in ("removed", "parameters", "executed"):
+        page.evaluate(f"setLook({{ method: 0, candidate: 1, axis: '{axis}' }})")
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        for chart in charts:
+            found = page.evaluate(BOXES, chart)
+            left, top, right, bottom = found["chart"]
+            assert len(found["words"]) >= 2
+            assert len(found["x"]) >= 2, (axis, chart)
+            for words in (found["words"] + found["x"] + found["y"], found["x"], found["y"]):
+                assert apart(words), (axis, chart)
+            for box in found["words"] + found["x"] + found["y"]:
+                assert left - 1 <= box[0], (axis, chart, box)
+                assert box[2] <= right + 1, (axis, chart, box)
+                assert top - 1 <= box[1], (axis, chart, box)
+                assert box[3] <= bottom + 1, (axis, chart, box)
+            # names stand beside the plot, remarks above it
+            beside = [box[0] >= found["plot"][2] - 1 for box in found["words"]]
+            over = [box[3] <= found["plot"][1] + 4 for box in found["words"]]
+            assert all(a or b for a, b in zip(beside, over, strict=True)), (axis, chart)
+
+
+def test_twelve_lines_are_drawn_in_twelve_ways(pages, opened):
+    page = opened(pages["twelve"], width=1300).page
+    scroll(page)
+    drawn = page.evaluate(
+        """document.getElementById('c-error').data.filter((t) => t.meta !== undefined)
+           .map((t) => [t.line.color, t.line.dash, t.marker.symbol].join(' '))"""
+    )
+    keys = page.evaluate(
+        """[...document.querySelectorAll('#cost .legend .key')].slice(0, 12)
+           .map((k) => k.style.color + [...k.querySelectorAll('path')].map((p) => p.outerHTML).join(''))"""
+    )
+    assert len(drawn) == len(set(drawn)) == 12
+    assert len(keys) == len(set(keys)) == 12
+    assert len({line.partition(" ")[0] for line in drawn[:-1]}) >= 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gap", "low", "high"),
+    [([3, 3, 3], 2, 0, 10), ([9, 9.5, 10], 2, 0, 10), ([0, 0, 0, 10], 3, 0, 10), ([1, 5, 9], 1, 0, 10), ([5], 3, 0, 9)],
+)
+def test_names_are_pushed_apart_in_their_order(desk, wanted, gap, low, high):
+    at = desk.evaluate("([wanted, gap, low, high]) => spread(wanted, gap, low, high)", [wanted, gap, low, high])
+    assert all(b - a >= gap - 1e-9 for a, b in pairwise(at))
+    assert low <= at[0]
+    assert at[-1] <= high
+    if all(b - a >= gap for a, b in pairwise(wanted)):
+        assert at == wanted
 
 
 def test_keyboard_reaches_the_slider_and_moves_every_view(desk):

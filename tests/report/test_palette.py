@@ -71,7 +71,10 @@ def test_graphics_stand_out(theme):
 def test_lines_differ_for_every_kind_of_vision(theme):
     colors = THEMES[theme]
     for a, b in itertools.combinations(LINES, 2):
-        assert distance(colors[a], colors[b]) >= 10, (a, b)
+        solid = {a, b} <= {*METHODS[:5], "control", "dense"}
+        assert distance(colors[a], colors[b]) >= (10 if solid else 9.5), (a, b)
+        # by eyes that see all colours ten lines are told apart with more to spare
+        assert deltaE(rgb(colors[a]), rgb(colors[b]), input_space="sRGB1") >= 14, (a, b)
     # the three lines of most studies, with dense, stay further apart
     for a, b in itertools.combinations(("m1", "m2", "control", "dense"), 2):
         assert distance(colors[a], colors[b]) >= 18, (a, b)
@@ -97,9 +100,19 @@ def method(index: int, control_of: str | None = None) -> Method:
 def test_twenty_methods_are_drawn_twenty_ways():
     found = styles([method(i) for i in range(20)])
     assert len(set(found)) == 20
-    assert [s.color for s in found[:5]] == list(METHODS)
-    assert found[5].color == "m1"
-    assert found[5].dash != found[0].dash
+    assert [s.color for s in found[:10]] == list(METHODS)
+    assert found[10].color == "m1"
+    assert found[10].dash != found[0].dash
+
+
+def test_ten_methods_differ_in_colour_and_in_marker():
+    found = styles([method(i) for i in range(10)])
+    for theme in (LIGHT, DARK):
+        assert len({theme[style.color] for style in found}) == 10
+    assert len({style.marker for style in found}) == 10
+    assert {style.dash for style in found[:5]} == {"solid"}
+    assert len({style.dash for style in found[5:]}) == 1
+    assert found[5].dash != "solid"
 
 
 def test_controls_are_hollow_grey_and_differ():

@@ -10,11 +10,13 @@ import scipy.stats
 
 from prudent.planning import needed
 from prudent.report.changes import changes
+from prudent.report.looks import labels
 from prudent.report.measures import MEASURES, has
 from prudent.report.reading import Run
 from prudent.report.speeds import Timing, flag
 from prudent.report.views import (
     SECTIONS,
+    alike,
     candidates,
     changed,
     confidence,
@@ -481,12 +483,55 @@ def test_layers_keep_what_the_results_say(run):
             assert row["width"] == pytest.approx(100 * share, abs=0.01)
 
 
-def test_sections_without_their_data_are_absent(plain, single, run):
+def test_shared_units_are_those_of_the_results(six):
+    view = alike.view(six)
+    assert [one["title"] for one in view["legend"]] == [
+        "Channels by mean activation", "Channels by mean activation, largest first",
+    ]  # fmt: skip
+    assert [(row["name"], row["removed"]) for row in view["rows"]] == [
+        ("mean", "25\u202f%"), ("mean", "50\u202f%"), ("maximum", "25\u202f%"), ("maximum", "50\u202f%"),
+    ]  # fmt: skip
+    points = {(six.methods[line["method"]].name, p["x"]): p for line in view["data"]["lines"] for p in line["points"]}
+    for row, ((name, x), point) in zip(view["rows"], points.items(), strict=True):
+        sparsity = 1 - 2.0**-x
+        own = [n["compared"] for n in networks(six, name, round(sparsity, 3))]
+        each = [one["overlap"] for one in own]
+        assert len(own) == 3
+        assert row["name"] == name
+        assert row["kept"] == str(own[0]["kept"])
+        assert row["overlap"] == rounded(100 * np.mean(each), 1) + "\u202f%"
+        assert row["between"] == f"{rounded(100 * min(each), 1)}\u202f% to {rounded(100 * max(each), 1)}\u202f%"
+        assert row["chance"] == rounded(100 * (1 - sparsity), 1) + "\u202f%"
+        assert row["by_layer"] == rounded(100 * (1 - sparsity + 0.01), 1) + "\u202f%"
+        assert (point["value"], point["lo"], point["hi"]) == pytest.approx((np.mean(each), min(each), max(each)))
+    for x, share in view["data"]["chance"]:
+        assert share == pytest.approx(2.0**-x)
+    assert view["data"]["chance"][0] == (0.0, 1.0)
+    assert view["data"]["chance"][-1] == pytest.approx((1.0, 0.5))
+
+
+def test_who_shares_more_and_less_than_chance(six):
+    said = {six.methods[int(one["at"])].name: str(one["answer"]) for one in alike.view(six)["answers"]}
+    assert "<b>more than chance</b> at 2 of 2 sparsities" in said["mean"]
+    assert "less than chance" not in said["mean"]
+    assert "<b>less than chance</b> at 2 of 2 sparsities" in said["maximum"]
+    assert "Furthest above chance: <b>Channels by mean activation</b> at 50\u202f%" in said["oracle"]
+    assert all("not compared" in said[name] for name in ("magnitude", "random", "apoz"))
+
+
+def test_labels_differ_where_they_are_cut():
+    names = ["magnitude", "another_method_1", "another_method_2", "a_name_of_its_own_length"]
+    assert labels(names) == ["magnitude", "anothe\u2026ethod_1", "anothe\u2026ethod_2", "a_name_of_its\u2026"]
+    assert max(len(label) for label in labels(names)) == 14
+
+
+def test_sections_without_their_data_are_absent(plain, single, run, six):
     def present(one):
         return [section.id for section in SECTIONS if section.view(one) is not None]
 
     everything = ["cost", "confidence", "proof", "speed", "strangers", "changed", "layers", "trust"]
     assert present(run) == everything
+    assert present(six) == [*everything[:-1], "alike", "trust"]
     assert present(plain) == [s for s in everything if s != "strangers"]
     assert present(single) == [s for s in everything if s != "changed"]
     assert [c["measure"].key for c in cost.view(plain)["charts"]] == ["error", "ece"]

@@ -26,7 +26,10 @@ from prudent.wording import plural
 
 ASSETS = Path(__file__).parent / "assets"
 STYLES = ("frame.css", "verdict.css", "views.css", "media.css")
-SCRIPTS = ("core.js", "control.js", "charts.js", "cost.js", "confidence.js", "proof.js", "page.js", "start.js")
+SCRIPTS = (
+    "core.js", "control.js", "charts.js", "lines.js", "cost.js", "confidence.js", "proof.js", "alike.js", "page.js",
+    "start.js",
+)  # fmt: skip
 
 
 def build_report(folder: Path) -> str:

@@ -203,6 +203,54 @@ def layers(title: str, sparsity: float, kept: Sequence[tuple[str, float]]) -> Ma
     return who + say(text, least[0], percent(least[1], 1), most[0], percent(most[1], 1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """How many of the units that a method keeps another one keeps too, at one sparsity.
+
+    Args:
+        sparsity: achieved.
+        overlap: share of the kept units, mean over the seeds.
+        chance: what any mask with as many units would share on average.
+        above, below: seeds in which the overlap is larger or smaller than chance; ties count for neither.
+    """
+
+    sparsity: float
+    overlap: float
+    chance: float
+    above: int
+    below: int
+
+
+def alike(title: str, like: str, units: str, found: Sequence[Shared], *, seeds: int) -> Markup:
+    """The share at the sparsest compared network, and at how many sparsities every seed is on one side of chance."""
+    if not found:
+        return say("{}: not compared. It prunes another network, other units or to other sparsities.", title)
+    last = found[-1]
+    text = "{} at {}: of the {} that it keeps, {} keeps <b>{}</b> too; chance would give {}."
+    shares = (percent(last.overlap, 1), percent(last.chance, 1))
+    parts = [say(text, title, percent(last.sparsity), units, like, *shares)]
+    above, below = (sum(getattr(s, side) == seeds for s in found) for side in ("above", "below"))
+    every = "In every seed it shares" if seeds > 1 else "It shares"
+    of = f"of {len(found)} sparsities" if len(found) > 1 else "of 1 sparsity"
+    for count, word in ((above, "more"), (below, "less")):
+        if count:
+            parts.append(say("{} <b>{} than chance</b> at {} {}.", every, word, str(count), of))
+    if not above and not below:
+        parts.append(say("At <b>no sparsity</b> do all seeds lie on one side of chance."))
+    return join(parts)
+
+
+def measured_with(like: str, units: str, found: Sequence[tuple[str, Shared]]) -> Markup:
+    """The answer for the method that the others are compared with; `found`: (title, at its sparsest) of each."""
+    title, most = max(found, key=lambda each: each[1].overlap - each[1].chance)
+    text = "{}: what the others are compared with. Furthest above chance: <b>{}</b> at {}, "
+    text += "where {} of the {} that it keeps are kept here too; chance would give {}."
+    if most.overlap <= most.chance:
+        return say("{}: what the others are compared with. None of them shares more with it than chance gives.", like)
+    shares = (percent(most.overlap, 1), units, percent(most.chance, 1))
+    return say(text, like, title, percent(most.sparsity), *shares)
+
+
 def trust(met: int, partly: int, missing: int, *, data: str, model: str) -> Markup:
     """How many points of good practice hold, and what the page speaks of."""
     text = "{} of {} points of good practice are met, {} in part, {} not. The page speaks of <b>{} on {}</b> alone."

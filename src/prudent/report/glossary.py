@@ -18,7 +18,7 @@ class Entry:
 
     name: str
     text: str
-    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind"] = ""
+    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared"] = ""
 
 
 GLOSSARY = {
@@ -116,6 +116,12 @@ GLOSSARY = {
         "gains over this.",
         "control",
     ),
+    "chance": Entry(
+        "Chance (of sharing units)",
+        "What a mask that keeps as many units, but any of them, would share on average: the share of units that the "
+        "other mask keeps. By layer: any units of each layer, as many as the method keeps there.",
+        "compared",
+    ),
     "rewind": Entry(
         "Rewound",
         "The surviving weights are set back to their values before training and trained again: a lottery ticket.",
@@ -150,6 +156,7 @@ def glossary(run: Run) -> dict[str, Entry]:
         "seeds": len(run.seeds) > 1,
         "weights": any(m.granularity == "weight" for m in run.methods),
         "control": any(m.control_of is not None for m in run.methods),
+        "compared": run.study["evaluation"].get("compare_with") is not None,
         "rewind": any(m["rewind"] == "init" for m in run.study["methods"]),
     }
     return {key: entry for key, entry in GLOSSARY.items() if there[entry.needs]}

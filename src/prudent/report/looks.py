@@ -4,7 +4,7 @@ Parts that follow the control are rendered once for each look, and all but one a
 from one place, and without JavaScript the first look is still there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prudent.report.palette import styles
@@ -65,11 +65,21 @@ def look_data(run: Run) -> dict[str, Any]:
     return {"method": method.index, "candidate": at, "methods": [_method_data(run, m) for m in run.methods]}
 
 
+def labels(names: Sequence[str], most: int = 14) -> list[str]:
+    """Names short enough to stand beside a line; those that would be cut to the same keep their ends."""
+    short = [cut(name, most) for name in names]
+    tail = most // 2
+    return [
+        f"{name[: most - tail - 1]}\u2026{name[-tail:]}" if short.count(own) > 1 else own
+        for name, own in zip(names, short, strict=True)
+    ]
+
+
 def _method_data(run: Run, method: Method) -> dict[str, Any]:
     style = styles(run.methods)[method.index]
     return {
         "name": method.name,
-        "label": cut(method.name, 14),
+        "label": labels([m.name for m in run.methods])[method.index],
         "short": cut(method.title, 32),
         "color": style.color,
         "marker": style.marker,

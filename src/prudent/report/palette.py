@@ -22,6 +22,11 @@ LIGHT = {
     "m3": "#5b1a6e",
     "m4": "#00543c",
     "m5": "#6c1800",
+    "m6": "#a70093",
+    "m7": "#763bff",
+    "m8": "#930031",
+    "m9": "#0000e2",
+    "m10": "#894562",
     "good": "#00666b",
     "good-tint": "#e0f0ef",
     "good-line": "#86c2c1",
@@ -50,6 +55,11 @@ DARK = {
     "m3": "#f7a8e0",
     "m4": "#9ce4a8",
     "m5": "#f0e418",
+    "m6": "#ff586c",
+    "m7": "#3ba780",
+    "m8": "#00e2ff",
+    "m9": "#ba80c4",
+    "m10": "#c48900",
     "good": "#4fcfc8",
     "good-tint": "#12302f",
     "good-line": "#2c6d6b",
@@ -61,9 +71,13 @@ DARK = {
 }
 """The same roles on a dark page."""
 
-METHODS = ("m1", "m2", "m3", "m4", "m5")
-MARKERS = ("circle", "square", "triangle-up", "triangle-down", "hexagon2")
+METHODS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10")
+MARKERS = (
+    "circle", "square", "triangle-up", "triangle-down", "hexagon2", "diamond", "star", "cross", "hourglass", "bowtie",
+)  # fmt: skip
 DASHES = ("solid", "8px,2px", "2px,2px", "8px,2px,2px,2px")
+SOLID = 5
+"""So many methods have solid lines; ten colours alone are close to what every kind of vision can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class Style:
     Args:
         color: role in the palette.
         marker: plotly's name of the symbol; "-open" for controls.
-        dash: plotly's dash; changes when the colours have been used up.
+        dash: plotly's dash; changes after every five methods.
     """
 
     color: str
@@ -82,7 +96,7 @@ class Style:
 
 
 def styles(methods: Sequence[Method]) -> list[Style]:
-    """A style for each method. Controls are grey, dashed and hollow; the sixth method has the first colour, dashed."""
+    """A style for each method. Controls are grey, dashed and hollow; the eleventh method has the first colour again."""
     found = []
     own = controls = 0
     for method in methods:
@@ -92,7 +106,7 @@ def styles(methods: Sequence[Method]) -> list[Style]:
         else:
             turn, at = divmod(own, len(METHODS))
             marker = MARKERS[(at + turn) % len(MARKERS)]
-            found.append(Style(METHODS[at], marker, DASHES[turn % len(DASHES)]))
+            found.append(Style(METHODS[at], marker, DASHES[own // SOLID % len(DASHES)]))
             own += 1
     return found
 

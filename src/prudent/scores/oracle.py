@@ -24,14 +24,20 @@ ROWS = 8192
 """Most candidates x examples in one forward pass."""
 
 
-def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: int = 100_000) -> Scores:
+def oracle(
+    model: nn.Module,
+    batches: Iterable[Batch] | None = None,
+    *,
+    examples: int | None = None,
+    passes: int = 100_000,
+) -> Scores:
     """Order in which channels go if always that one is removed whose removal leaves the lowest loss.
 
         removed(0) = {}
         c(k)       = argmin over the channels c left of loss(network without removed(k) and c)
         score(c(k)) = k
 
-    loss is the mean cross-entropy over all examples, weights as they are and in evaluation mode. Of equal losses the
+    loss is the mean cross-entropy over the examples, weights as they are and in evaluation mode. Of equal losses the
     first channel goes. Greedy: the best single channel each time, not the best set. U channels on B batches take
     (U (U + 1) / 2 - 1) B forward passes, each with one more channel removed; that number is worked out first and
     refused above the limit. (Candidates of a layer then share the layers before them, so they really take less.)
@@ -39,20 +45,25 @@ def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: 
     Args:
         model: a plain network. Not changed.
         batches: inputs and labels, of the train or validation split; read once and kept in memory.
+        examples: at most so many of them are used, at least 1, evenly spread over all that come (the k-th is number
+            floor(k n / examples) of n), so that every class of sorted data is among them; None for all.
         passes: the most forward passes that may be spent, one for each candidate and batch.
 
     Returns: one float64 tensor (channels,) for each layer whose channels can be removed: place in the order of
     removal over all layers, 0 first, without unit; higher = keep.
 
     Raises:
-        BadInput: no data, no labels, more forward passes than `passes`, a loss that is not finite.
+        BadInput: no data, no labels, `examples` below 1, more forward passes than `passes`, a loss that is not finite.
         CannotPrune: nothing to prune, or a network that is not plain.
 
     Source: Tan, Motani 2020, "DropNet", arXiv:2207.06646, the oracle that it is compared with.
     """
+    _check_examples(examples)
     prunable(model)
     chain = links(model)
     data = list(labelled(needed(batches, score="oracle"), model, score="oracle"))
+    if examples is not None:
+        data = _spread(data, examples)
     _check_cost(sum(link.channels for link in chain), len(data), passes)
     keep = {link.weight: torch.ones(1, link.channels, dtype=torch.bool, device=device_of(model)) for link in chain}
     owner = [(link.weight, channel) for link in chain for channel in range(link.channels)]
@@ -68,12 +79,26 @@ def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: 
     return scores
 
 
+def _check_examples(examples: int | None) -> None:
+    if examples is not None and (not isinstance(examples, int) or isinstance(examples, bool) or examples < 1):
+        raise BadInput(f"score 'oracle' needs examples, a whole number of 1 or more, or none for all; got {examples!r}")
+
+
+def _spread(data: Sequence[tuple[Tensor, Tensor]], examples: int) -> list[tuple[Tensor, Tensor]]:
+    """So many examples at even steps, in batches as large as the first one."""
+    inputs, labels = (torch.cat([batch[part] for batch in data]) for part in (0, 1))
+    size, n = len(data[0][0]), len(inputs)
+    few = min(examples, n)
+    at = torch.arange(few, device=inputs.device) * n // few
+    return list(zip(torch.split(inputs[at], size), torch.split(labels[at], size), strict=True))
+
+
 def _check_cost(channels: int, batches: int, passes: int) -> None:
     cost = (channels * (channels + 1) // 2 - 1) * batches
     if cost > passes:
         raise BadInput(
             f"score 'oracle' takes {cost:,} forward passes for {channels} channels on {batches} batches; the limit is "
-            f"passes={passes:,}: give fewer batches, or raise the limit"
+            f"passes={passes:,}: take fewer examples, or raise the limit"
         )
 
 

@@ -80,10 +80,21 @@ function textWidth(text) {
   return ruler.measureText(text).width;
 }
 
-/* Every second tick label where there is little room; the last one stays. */
-function thinned(ticks, width, room = 34) {
-  const every = Math.max(1, Math.ceil((ticks.length * room) / Math.max(width, 1)));
-  return ticks.map(([, text], i) => ((ticks.length - 1 - i) % every === 0 ? text : ""));
+/* Room to the left of a plot for the texts of its ticks. */
+const tickRoom = (ticks) => Math.max(40, 14 + Math.ceil(Math.max(...ticks.map(([, text]) => textWidth(text)))));
+
+/* Tick labels that would touch one to their right are left out; the last one stays. */
+function thinned(ticks, [low, high], width) {
+  let free = Infinity;
+  const kept = ticks.map(([at, text]) => {
+    const half = textWidth(text) / 2 + 4;
+    return { middle: ((at - low) / (high - low)) * width, half, text };
+  });
+  for (const tick of kept.reverse()) {
+    if (tick.middle + tick.half > free) tick.text = "";
+    else free = tick.middle - tick.half;
+  }
+  return kept.reverse().map((tick) => tick.text);
 }
 
 /* Draw each chart when it comes near the window, and again when the window changes. */

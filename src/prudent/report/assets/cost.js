@@ -6,13 +6,10 @@ function drawCost(id) {
   const height = (value) => (chart.log ? Math.log10(Math.max(value, chart.floor)) : value);
   const traces = [];
   const ends = [];
-  // the method looked at comes last, on top of the others
-  const order = METHODS.map((_, m) => m).sort((a, b) => (a === state.method) - (b === state.method));
-  for (const m of order) {
+  for (const m of lookedLast(METHODS.map((_, m) => m))) {
     const points = costPoints(chart, axis, m);
-    traces.push(costBand(points, m, height), costLine(points, m, height, axis));
-    const last = points.at(-1);
-    ends.push({ x: last.x, y: height(last.value), text: METHODS[m].label, color: METHODS[m].color, method: m });
+    traces.push(methodBand(points, m, height, state.axis !== "speed"), methodLine(points, m, height, axis.lines));
+    if (axis.lines && !upright(axis, m)) ends.push(endOf(points.at(-1), m, height));
   }
   const here = { x: axis.points[state.method][state.candidate], y: height(chart.points[state.method][state.candidate].value) };
   traces.push({
@@ -23,14 +20,20 @@ function drawCost(id) {
     cliponaxis: false,
     marker: { size: 17, color: "rgba(0,0,0,0)", line: { width: 2.4, color: color("ink") } },
   });
-  const labels = axis.lines && !stacked(axis);
-  const room = labels ? Math.min(118, 16 + Math.max(textWidth("dense"), ...ends.map((e) => textWidth(e.text)))) : 12;
-  const width = document.getElementById(id).clientWidth - room - 40;
+  ends.push({ x: axis.range[1], y: height(chart.dense.value), text: "dense", color: "dense", method: -1 });
+  const room = axis.lines ? labelRoom(ends) : 12;
+  const left = tickRoom(chart.ticks);
+  const width = document.getElementById(id).clientWidth - room - left;
   const { shapes, annotations } = costFrame(chart, axis, height, width);
-  if (labels) annotations.push(...endLabels(id, ends, chart, axis, height));
+  const top = 6 + ROW * (axis.lines ? 1 + METHODS.some((_, m) => upright(axis, m)) : 0);
+  if (axis.lines) {
+    const named = endLabels(id, ends, { x: axis.range, y: chart.range, top });
+    annotations.push(...named.annotations);
+    shapes.push(...named.shapes);
+  }
   const layout = chartLayout(id, {
-    margin: { l: 40, r: room, t: 6 },
-    xaxis: { title: axis.title, range: axis.range, showgrid: false, tickvals: axis.ticks.map((t) => t[0]), ticktext: thinned(axis.ticks, width, 40) },
+    margin: { l: left, r: room, t: top },
+    xaxis: { title: axis.title, range: axis.range, showgrid: false, tickvals: axis.ticks.map((t) => t[0]), ticktext: thinned(axis.ticks, axis.range, width) },
     yaxis: { range: chart.range, tickvals: chart.ticks.map((t) => t[0]), ticktext: chart.ticks.map((t) => t[1]) },
     shapes,
     annotations,
@@ -44,48 +47,10 @@ function costPoints(chart, axis, m) {
   return axis.lines ? [{ ...chart.dense, x: 0, i: -1 }, ...own] : own;
 }
 
-function costBand(points, m, height) {
-  const there = points.filter((p) => p.lo !== null);
-  const back = [...there].reverse();
-  return {
-    x: [...there, ...back].map((p) => p.x),
-    y: [...there.map((p) => height(p.hi)), ...back.map((p) => height(p.lo))],
-    mode: "lines",
-    line: { width: 0 },
-    fill: "toself",
-    fillcolor: faded(color(METHODS[m].color), m === state.method ? 0.2 : 0.06),
-    hoverinfo: "skip",
-    visible: state.axis !== "speed",
-  };
-}
-
-function costLine(points, m, height, axis) {
-  const { color: role, marker, dash } = METHODS[m];
-  const on = m === state.method;
-  return {
-    x: points.map((p) => p.x),
-    y: points.map((p) => height(p.value)),
-    mode: axis.lines ? "lines+markers" : "markers",
-    meta: m,
-    customdata: points.map((p) => p.i),
-    line: { color: color(role), width: on ? 2.6 : 1.7, dash },
-    opacity: on ? 1 : 0.85,
-    marker: {
-      color: color(role),
-      symbol: marker,
-      size: points.map((p) => (p.i < 0 ? 0.1 : on ? 8 : 6.5)),
-      line: { width: marker.endsWith("open") ? 1.8 : 0, color: color(role) },
-    },
-    text: points.map((p) => (p.i < 0 ? "" : lines(p.who, ...p.text))),
-    hoverinfo: points.map((p) => (p.i < 0 ? "skip" : "text")),
-  };
-}
-
 /* Whether nothing was saved by a method, so that its whole line stands upright. */
 const upright = (axis, m) => axis.lines && Math.max(...axis.points[m].map(Math.abs)) < 0.03;
-const stacked = (axis) => METHODS.some((_, m) => upright(axis, m));
 
-/* The dense line, and the region that is certified for the method looked at. */
+/* The dense line, the region that is certified for the method looked at, and above the plot what they are called. */
 function costFrame(chart, axis, height, width) {
   const [left, right] = axis.range;
   const dense = height(chart.dense.value);
@@ -97,49 +62,25 @@ function costFrame(chart, axis, height, width) {
     shapes.unshift(areaShape(left, chart.range[0], x, chart.range[1], color("good-tint")));
     shapes.push(lineShape(x, chart.range[0], x, chart.range[1], { color: color("good"), width: 1.6 }));
     const text = looked().declared ? "certified" : "passes by itself";
-    const room = ((x - left) / (right - left)) * width;
-    annotations.push({
-      x,
-      y: chart.up ? 0 : 1,
-      yref: "paper",
-      xanchor: room > textWidth(text) ? "right" : "left",
-      xshift: room > textWidth(text) ? -1 : 3,
-      yanchor: chart.up ? "bottom" : "top",
-      text,
-      font: { color: color("good") },
-    });
+    annotations.push({ ...above(0), ...within(text, ((x - left) / (right - left)) * width), text, font: { color: color("good") } });
   }
   const idle = METHODS.filter((_, m) => upright(axis, m)).map((m) => m.label);
   if (idle.length) {
-    const text = `${idle.map(escaped).join(",<br>")}:<br>nothing saved`;
-    annotations.push({ x: 0, y: chart.up ? 0.1 : 0.9, yref: "paper", xanchor: "left", xshift: 12, align: "left", yanchor: chart.up ? "bottom" : "top", text });
+    const named = `${idle.join(", ")}: nothing saved`;
+    const text = textWidth(named) < width ? named : `${idle.length} methods: nothing saved`;
+    annotations.push({ ...above(1), x: 0, xref: "paper", xanchor: "left", text: escaped(text) });
   }
   return { shapes, annotations };
 }
 
-/* Names at the ends of the lines, pushed apart where they would overlap. */
-function endLabels(id, ends, chart, axis, height) {
-  const [low, high] = chart.range;
-  const gap = ((high - low) * 15) / (document.getElementById(id).dataset.h - 52);
-  const every = [...ends, { x: axis.range[1], y: height(chart.dense.value), text: "dense", color: "dense", method: -1 }];
-  const edge = Math.max(...every.map((e) => e.x));
-  // a line that ends well before the others has its name right there
-  const inside = every.filter((e) => e.x < edge - 0.1 * (axis.range[1] - axis.range[0]));
-  const outside = every.filter((e) => !inside.includes(e)).sort((a, b) => a.y - b.y);
-  for (let k = 1; k < outside.length; k++) outside[k].y = Math.max(outside[k].y, outside[k - 1].y + gap);
-  const over = outside.at(-1).y - (high - gap / 2);
-  if (over > 0) {
-    outside.at(-1).y -= over;
-    for (let k = outside.length - 2; k >= 0; k--) outside[k].y = Math.min(outside[k].y, outside[k + 1].y - gap);
-  }
-  return [...outside, ...inside].map((end) => ({
-    x: inside.includes(end) ? end.x : edge,
-    y: end.y,
-    // above the end of a rising line, below that of a falling one, clear of the lines that go on
-    ...(inside.includes(end) ? { xanchor: "center", yshift: chart.up ? -13 : 13 } : { xanchor: "left", xshift: 8 }),
-    text: end.method === state.method ? `<b>${escaped(end.text)}</b>` : escaped(end.text),
-    font: { color: color(end.color) },
-  }));
+/* Rows of text above a plot, where no line is: from the plot upwards. */
+const ROW = 17;
+const above = (row) => ({ y: 1, yref: "paper", yanchor: "bottom", yshift: row * ROW - 3 });
+
+/* A text centred at a place of the plot, but not beyond its ends. */
+function within(text, at) {
+  const half = textWidth(text) / 2 + 2;
+  return { x: 0, xref: "paper", xanchor: "center", xshift: Math.max(half, at) };
 }
 
 /* Pointing at a network shows it in every chart; choosing it turns the page to it. */
@@ -155,10 +96,7 @@ function listenToCost(id) {
   node.on("plotly_unhover", () => {
     for (const other of others()) Plotly.Fx.unhover(other);
   });
-  node.on("plotly_click", (event) => {
-    const { data, customdata } = event.points[0];
-    if (customdata >= 0) setLook({ method: data.meta, candidate: customdata });
-  });
+  node.on("plotly_click", lookAtPoint);
 }
 
 for (const id of Object.keys(DATA.cost.charts)) CHARTS[id] = drawCost;

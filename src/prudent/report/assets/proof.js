@@ -4,7 +4,8 @@ function drawWalk(id) {
   const walk = DATA.proof.walks[state.method][id];
   const { scale, delta } = DATA.proof;
   const steps = walk.p.map((_, i) => i);
-  const [left, right] = [-0.4, steps.length - 0.6];
+  const range = [-0.4, steps.length - 0.6];
+  const [left, right] = range;
   const stop = walk.states.indexOf("stopped");
   const tested = stop < 0 ? steps.length : stop + 1;
   const own = color(looked().color);
@@ -21,7 +22,7 @@ function drawWalk(id) {
   const path = { x: steps.slice(0, tested), y: walk.p.slice(0, tested), mode: "lines", hoverinfo: "skip", line: { color: own, width: 2.4 } };
   const layout = chartLayout(id, {
     margin: { l: 74 },
-    xaxis: { range: [left, right], tickvals: steps, ticktext: thinned(walk.labels.map((l) => [0, l]), document.getElementById(id).clientWidth - 90, 44), title: "removed, %, in the order tested →", showgrid: false },
+    xaxis: { range, tickvals: steps, ticktext: thinned(walk.labels.map((l, i) => [i, l]), range, document.getElementById(id).clientWidth - 86), title: "removed, %, in the order tested →", showgrid: false },
     yaxis: { range: scale.range, tickvals: scale.ticks.map((t) => t[0]), ticktext: scale.ticks.map((t) => t[1]) },
     shapes: [
       areaShape(left, scale.range[0], right, delta, color("good-tint")),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prudent.report.reading import Run
-from prudent.report.views import changed, confidence, cost, layers, proof, speed, strangers, trust
+from prudent.report.views import alike, changed, confidence, cost, layers, proof, speed, strangers, trust
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,6 @@ SECTIONS = (
     ),
     Section("changed", "What changed most?", "What changed most?", changed.view),
     Section("layers", "Where was it cut?", "Where was it cut?", layers.view),
+    Section("alike", "Do the methods keep the same units?", "The same units?", alike.view),
     Section("trust", "Can this page be trusted?", "Can this page be trusted?", trust.view),
 )

@@ -38,8 +38,7 @@ def _row(run: Run, method: Method) -> dict[str, Any]:
     at = certificate.selected
     row: dict[str, Any] = {
         "title": method.title,
-        "color": method_color(run, method),
-        "marker": styles(run.methods)[method.index].marker,
+        "style": styles(run.methods)[method.index],
         "declared": method == run.declared_method,
         "control": method.control_of is not None,
         "passed": at is not None,

@@ -79,8 +79,7 @@ def _legend(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "title": method.title,
-            "color": style.color,
-            "marker": style.marker,
+            "style": style,
             "control": method.control_of is not None,
             "rewound": run.study["methods"][method.index]["rewind"] == "init",
         }
