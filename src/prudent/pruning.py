@@ -135,7 +135,7 @@ def prune(
         raise BadInput("a budget in multiply-accumulates needs example=..., the inputs that they are counted for")
     if batches is not None:
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
-    layout = layout_for(model, granularity, example, changing=changing)
+    layout = layout_for(model, granularity, example, changing=changing, layers=chosen)
     if example is not None and layout is None:
         check_goes(model, example)
     known = {"seed": seed, "sparsity": amount, "example": example, **_units_known(granularity, layout)}
@@ -181,7 +181,8 @@ def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, A
     """What scores may be told of the units: in a traced network they judge weights, of which the layout makes units."""
     if layout is None:
         return {"granularity": granularity}
-    return {"granularity": "weight", "shapes": {entry.name: entry.families.shape for entry in layout.entries}}
+    shapes = {entry.name: entry.families.shape for entry in layout.entries}
+    return {"granularity": "weight", "shapes": shapes, "layout": layout}
 
 
 def _selected(layout: Layout | None, *given: Any, **options: Any) -> Mask:  # noqa: ANN401 (of prudent.masks.select)

@@ -13,9 +13,12 @@ from torch.nn.functional import cross_entropy
 from prudent.assessment import check_labels
 from prudent.batches import Batch
 from prudent.errors import BadInput
-from prudent.network import Scores, evaluating, prunable
+from prudent.granularities import removed_elements, zero
+from prudent.masks import Mask
+from prudent.network import Scores, duplicate, evaluating, prunable
 from prudent.observation import device_of, labelled, needed
 from prudent.surgery.chain import Link, links
+from prudent.surgery.layouts import Layout
 
 NEEDS = ("data", "labels")
 UNIT = "channel"
@@ -24,7 +27,13 @@ ROWS = 8192
 """Most candidates x examples in one forward pass."""
 
 
-def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: int = 100_000) -> Scores:
+def oracle(
+    model: nn.Module,
+    batches: Iterable[Batch] | None = None,
+    *,
+    passes: int = 100_000,
+    layout: Layout | None = None,
+) -> Scores:
     """Order in which channels go if always that one is removed whose removal leaves the lowest loss.
 
         removed(0) = {}
@@ -34,23 +43,28 @@ def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: 
     loss is the mean cross-entropy over all examples, weights as they are and in evaluation mode. Of equal losses the
     first channel goes. Greedy: the best single channel each time, not the best set. U channels on B batches take
     (U (U + 1) / 2 - 1) B forward passes, each with one more channel removed; that number is worked out first and
-    refused above the limit. (Candidates of a layer then share the layers before them, so they really take less.)
+    refused above the limit. (In a plain network candidates of a layer share the layers before them, so that they really
+    take less.) In a traced network a channel is removed as its mask removes it: with all layers that make it.
 
     Args:
-        model: a plain network. Not changed.
+        model: a plain network, or one that was traced. Not changed.
         batches: inputs and labels, of the train or validation split; read once and kept in memory.
         passes: the most forward passes that may be spent, one for each candidate and batch.
+        layout: the units of a traced network (see prudent.granularities.layout_for); `prune` fills it in. None for
+            networks that are plain.
 
-    Returns: one float64 tensor (channels,) for each layer whose channels can be removed: place in the order of
-    removal over all layers, 0 first, without unit; higher = keep.
+    Returns: one float64 tensor (channels,) for each layer whose channels can be removed, or of the shape of the
+    layout's units: place in the order of removal over all layers, 0 first, without unit; higher = keep.
 
     Raises:
         BadInput: no data, no labels, more forward passes than `passes`, a loss that is not finite.
-        CannotPrune: nothing to prune, or a network that is not plain.
+        CannotPrune: nothing to prune, or a network that is neither plain nor traced.
 
     Source: Tan, Motani 2020, "DropNet", arXiv:2207.06646, the oracle that it is compared with.
     """
     prunable(model)
+    if layout is not None:
+        return _of_traced(model, batches, layout, passes)
     chain = links(model)
     data = list(labelled(needed(batches, score="oracle"), model, score="oracle"))
     _check_cost(sum(link.channels for link in chain), len(data), passes)
@@ -66,6 +80,44 @@ def oracle(model: nn.Module, batches: Iterable[Batch] | None = None, *, passes: 
             scores[name][channel] = place
             keep[name][0, channel] = False
     return scores
+
+
+def _of_traced(model: nn.Module, batches: Iterable[Batch] | None, layout: Layout, passes: int) -> Scores:
+    data = list(labelled(needed(batches, score="oracle"), model, score="oracle"))
+    kept = {entry.name: torch.ones(entry.families.shape, dtype=torch.bool) for entry in layout.entries}
+    cover = layout.cover_of(kept)
+    owner = [(name, unit) for name, units in kept.items() for unit in range(units.numel())]
+    _check_cost(len(owner), len(data), passes)
+    last = len(owner) - 1  # the place of the one that is left
+    scores = {name: torch.full(units.shape, last, dtype=torch.float64) for name, units in kept.items()}
+    tried = duplicate(model)
+    with torch.no_grad(), evaluating(tried):
+        for place in range(last):
+            losses = np.full(len(owner), np.inf)
+            for at, (name, unit) in enumerate(owner):
+                if kept[name].view(-1)[unit]:
+                    kept[name].view(-1)[unit] = False
+                    mask = Mask(kept={n: k.clone() for n, k in kept.items()}, granularity="channel", cover=cover)
+                    losses[at] = _loss_under(model, tried, mask, data)
+                    kept[name].view(-1)[unit] = True
+            name, unit = owner[int(np.argmin(losses))]
+            scores[name].view(-1)[unit] = place
+            kept[name].view(-1)[unit] = False
+    return scores
+
+
+def _loss_under(model: nn.Module, tried: nn.Module, mask: Mask, data: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The loss of the network under a mask, summed over the examples; `tried` is a copy of it that is overwritten."""
+    tried.load_state_dict(model.state_dict())
+    zero(tried, removed_elements(tried, mask))
+    loss = 0.0
+    for inputs, labels in data:
+        logits = tried(inputs)
+        check_labels(labels, logits)
+        loss += float(cross_entropy(logits.double(), labels, reduction="sum"))
+    if not np.isfinite(loss):
+        raise BadInput("score 'oracle' needs finite losses: look for NaN in the weights and the inputs")
+    return loss
 
 
 def _check_cost(channels: int, batches: int, passes: int) -> None:

@@ -13,6 +13,7 @@ both (see prudent.surgery.shrinking), not taken from here.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from prudent.errors import CannotPrune
@@ -65,12 +66,17 @@ class Link:
         """Name of the layer's weight, under which masks file the channels."""
         return f"{self.layer}.weight"
 
+    @property
+    def units(self) -> np.ndarray:
+        """Which channel each input of the reader belongs to, counted from 1."""
+        return np.repeat(np.arange(1, self.channels + 1), self.block)
+
 
 def _check_plain(model: nn.Module) -> None:
     if not is_sequence(model):
         raise CannotPrune(
-            f"whole channels can be removed from plain networks (nn.Sequential) for now; got {type(model).__name__}: "
-            'prune single weights instead (granularity="weight")'
+            f"without an example whole channels can be removed from plain networks (nn.Sequential) for now; got "
+            f'{type(model).__name__}: pass example=..., or prune single weights instead (granularity="weight")'
         )
     shared = overlapping(model.state_dict(keep_vars=True))
     if shared:
