@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from prudent.batches import Batch
 from prudent.couplings import Couplings, mean_of_places
 from prudent.observation import observe
-from prudent.surgery.chain import Link
+from prudent.surgery.chain import Link, in_a_row
 
 
 def channel_means(
@@ -30,19 +30,32 @@ def channel_means(
     Raises:
         BadInput: no examples.
     """
-    modules = dict(model.named_modules())
+    modules = dict(in_a_row(model))
     # the features of a linear layer are on the last axis, whatever axes come between
     axis = {link.weight: -1 if isinstance(modules[link.layer], nn.Linear) else 1 for link in chain}
     sums: dict[str, Tensor] = {}
     seen = dict.fromkeys(axis, 0)
 
-    def see(name: str, _: Tensor, activation: Tensor) -> None:
+    # a module that runs at several places of the row is asked which time it is
+    turns: dict[int, list[str]] = {}
+    for name, module in modules.items():
+        turns.setdefault(id(module), []).append(name)
+    weights = {link.activation: link.weight for link in chain}
+    waiting = {names[0]: names for names in turns.values()}
+
+    def see(first: str, _: Tensor, activation: Tensor) -> None:
+        place, waiting[first] = waiting[first][0], [*waiting[first][1:], waiting[first][0]]
+        if place not in weights:
+            return
+        name = weights[place]
         values = measure(activation).movedim(axis[name], 0).flatten(1)
         total = values.sum(dim=1, dtype=torch.float64)
         sums[name] = total if name not in sums else sums[name] + total
         seen[name] += values.shape[1]
 
-    observe(model, batches, {link.weight: modules[link.activation] for link in chain}, see)
+    watched = {id(modules[place]) for place in weights}
+    layers = {names[0]: modules[names[0]] for names in turns.values() if id(modules[names[0]]) in watched}
+    observe(model, batches, layers, see)
     return {name: total / seen[name] for name, total in sums.items()}
 
 

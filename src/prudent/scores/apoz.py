@@ -81,13 +81,12 @@ def apoz(
 
 
 def _check_chain(model: nn.Module, chain: Sequence[Link]) -> None:
-    modules = dict(model.named_modules())
     for link in chain:
-        if not isinstance(modules[link.activation], MAKES_ZEROS):
+        activation = model.get_submodule(link.activation)
+        if not isinstance(activation, MAKES_ZEROS):
             raise CannotPrune(
-                f"score 'apoz' counts zeros; activation {link.activation!r} "
-                f"({type(modules[link.activation]).__name__}) of layer {link.layer!r} makes no exact ones: pass "
-                "threshold=..., or use score 'activation_mean'"
+                f"score 'apoz' counts zeros; activation {link.activation!r} ({type(activation).__name__}) of layer "
+                f"{link.layer!r} makes no exact ones: pass threshold=..., or use score 'activation_mean'"
             )
 
 

@@ -107,14 +107,16 @@ def _of_traced(model: nn.Module, batches: Iterable[Batch] | None, layout: Layout
 
 
 def _loss_under(model: nn.Module, tried: nn.Module, mask: Mask, data: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """The loss of the network under a mask, summed over the examples; `tried` is a copy of it that is overwritten."""
-    tried.load_state_dict(model.state_dict())
-    zero(tried, removed_elements(tried, mask))
+    """The loss of the network under a mask, summed over the examples; `tried` is a copy of it to try it on."""
+    removed = removed_elements(tried, mask)
+    zero(tried, removed)
     loss = 0.0
     for inputs, labels in data:
         logits = tried(inputs)
         check_labels(labels, logits)
         loss += float(cross_entropy(logits.double(), labels, reduction="sum"))
+    for name in removed:
+        tried.get_parameter(name).copy_(model.get_parameter(name))
     if not np.isfinite(loss):
         raise BadInput("score 'oracle' needs finite losses: look for NaN in the weights and the inputs")
     return loss

@@ -97,7 +97,7 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     norms: list[str] = []
     activation, open_ = "", False
     seen: set[int] = set()
-    for name, module in _flat(model):
+    for name, module in in_a_row(model):
         own = {id(parameter) for parameter in module.parameters()}
         if own & seen:
             raise CannotPrune(f"weights of module {name!r} are used twice; channels cannot be removed for one use only")
@@ -128,12 +128,13 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def _flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def in_a_row(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a plain network with their names, in the order in which they run; one that runs twice, twice."""
     for name, module in model._modules.items():  # named_children leaves out a module that occurs again
         if module is None:
             continue
         if is_sequence(module):
-            yield from _flat(module, f"{prefix}{name}.")
+            yield from in_a_row(module, f"{prefix}{name}.")
         else:
             yield prefix + name, module
 
