@@ -44,6 +44,31 @@ class Interleaved(nn.Module):
         return self.head(F.relu(self.conv(x)).permute(0, 2, 3, 1).flatten(1))
 
 
+class Forked(nn.Module):
+    """Channels that two layers read: one all their places, the other their means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head, self.pooled = nn.Conv2d(3, 5, 2), nn.Linear(45, 3), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x))
+        return self.head(x.permute(0, 2, 3, 1).flatten(1)) + self.pooled(x.mean((2, 3)))
+
+
+class Depthwise(nn.Module):
+    """A depthwise convolution between two others: it is part of each channel, and no reader of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expand, self.depthwise = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3, padding=1, groups=6)
+        self.project, self.head = nn.Conv2d(6, 4, 1), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = F.relu(self.depthwise(F.relu(self.expand(x))))
+        return self.head(F.relu(self.project(x)).mean((2, 3)))
+
+
 def units_of(model, example):
     return layout(trace(model, example), granularity="channel")
 
@@ -71,6 +96,8 @@ READ = {
     residual: {STREAM: [("first", 1), ("head", 1)], INNER: [("second", 1)]},
     grouped: {"a.weight": [("b", 1)], "b.weight": [("c", 1)], "c.weight": [("head", 1)]},
     Interleaved: {"conv.weight": [("head", 0)]},
+    Forked: {"conv.weight": [("head", 0), ("pooled", 1)]},
+    Depthwise: {"expand.weight": [("project", 1)], "project.weight": [("head", 1)]},
 }
 """Network -> units -> layers that read them, and how: 1, input u is unit u; 0, inputs u, u + units, ... are."""
 
@@ -312,7 +339,7 @@ def change(model, read, readers, total, removed, *, factors=None):
     return torch.cat(parts)
 
 
-@pytest.mark.parametrize("make", [residual, Interleaved])
+@pytest.mark.parametrize("make", [residual, Interleaved, Forked, Depthwise])
 def test_thinet_is_greedy_over_all_readers_by_brute_force(make):
     model, _, _, _ = network(make)
     every = {reader for readers in READ[make].values() for reader, _ in readers}
