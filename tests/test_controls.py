@@ -5,9 +5,12 @@ import torch
 from torch import nn
 
 import prudent
-from prudent.errors import CannotPrune
-from prudent.network import prunable
+from prudent.building import build
+from prudent.errors import BadInput, CannotPrune
+from prudent.models.small_cnn import small_cnn
+from prudent.network import fingerprint, prunable, seeded
 from prudent.pruning import prune
+from prudent.seeds import stream
 from tests.conftest import assert_untouched, chain, snapshot
 
 KINDS = [("weight", {}), ("block", {"block": (2, 1)}), ("channel", {}), ("n:m", {"pattern": (1, 2)})]
@@ -93,3 +96,56 @@ def test_controls_bring_nothing_back(control, granularity):
     assert second.mask.removed_by_layer == plain.mask.removed_by_layer
     for name, kept in second.mask.kept.items():
         assert not (kept & ~first.mask.kept[name]).any()
+
+
+class Constant(nn.Module):
+    """An architecture whose own initial weights are nothing that torch's default would draw."""
+
+    def __init__(self, width: int = 5) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, width), nn.Linear(width, 3)
+        self.scale = nn.Parameter(torch.ones(3))
+        for layer in (self.a, self.b):
+            nn.init.normal_(layer.weight, 10.0, 0.1)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x))) * self.scale
+
+
+def test_reinit_draws_what_build_draws():
+    model = Constant()
+    before = snapshot(model)
+    own = prudent.prune(model, sparsity=0.5)
+    fresh, again, other = (
+        prudent.prune(model, sparsity=0.5, control="reinit", build=Constant, seed=seed) for seed in (3, 3, 4)
+    )
+    assert_untouched(model, before)
+    with seeded(stream("fresh weights", 3)):
+        expected = Constant()
+    for name, kept in own.mask.kept.items():
+        assert torch.equal(fresh.mask.kept[name], kept)
+        weight = fresh.model.get_parameter(name)
+        assert torch.equal(weight, torch.where(kept, expected.get_parameter(name), 0.0))
+        assert (weight[kept] > 9).all()
+        assert torch.equal(weight, again.model.get_parameter(name))
+        assert not torch.equal(weight, other.model.get_parameter(name))
+
+
+def test_reinit_with_build_is_the_control_of_a_study():
+    options = {"widths": [2, 3, 4], "hidden": 5}
+    dense = build("small_cnn", (1, 8, 8), 3, seed=0, options=options)
+    fresh = prudent.prune(
+        dense, sparsity=0.0, control="reinit", seed=7, build=lambda: small_cnn((1, 8, 8), 3, **options)
+    )
+    study = build("small_cnn", (1, 8, 8), 3, seed=stream("fresh weights", 7), options=options)
+    assert fingerprint(fresh.model) == fingerprint(study)
+    assert fingerprint(fresh.model) != fingerprint(dense)
+
+
+def test_build_is_refused_where_it_does_not_fit():
+    with pytest.raises(BadInput, match=r"'a.bias' has shape \(5,\) there and \(6,\) in what it made"):
+        prudent.prune(Constant(), sparsity=0.5, control="reinit", build=lambda: Constant(6))
+    with pytest.raises(BadInput, match="leave it out, or ask for that control"):
+        prudent.prune(Constant(), sparsity=0.5, control="random", build=Constant)
+    with pytest.raises(CannotPrune, match="pass build="):
+        prudent.prune(Constant(), sparsity=0.5, control="reinit")

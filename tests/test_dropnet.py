@@ -223,3 +223,98 @@ def test_refusals(change, error, message):
     # unwrapped: in the tests a type checker stands before every function and would be the one to refuse
     with pytest.raises(error, match=message):
         inspect.unwrap(dropnet)(**given)
+
+
+# ------------------------------------------------------------------------------------------------- traced networks
+
+
+class Summed(nn.Module):
+    """A stem and a residual block: the stem's channels and those of the second layer go together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 5, 1), nn.Conv2d(5, 6, 1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = torch.relu(x + self.second(torch.relu(self.first(x))))
+        return self.head(x.mean((2, 3)))
+
+
+class Grouped(nn.Module):
+    """A grouped convolution: each of two groups of channels keeps as many as the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 4, 1, groups=2), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.b(torch.relu(self.a(x)))).mean((2, 3)))
+
+
+def summed():
+    torch.manual_seed(0)
+    return Summed()
+
+
+def read_by(model, x):
+    """What each channel's readers get, mean by mean: the stem's sum is read by `first` and by `head`."""
+    with torch.no_grad():
+        stem = torch.relu(model.stem(x))
+        inner = torch.relu(model.first(stem))
+        end = torch.relu(stem + model.second(inner)).mean((2, 3))
+    means = (stem.abs().mean((0, 2, 3)) + end.abs().mean(0)) / 2, inner.abs().mean((0, 2, 3))
+    return {(name, c): float(v) for name, m in zip(("stem.weight", "first.weight"), means, strict=True)
+            for c, v in enumerate(m)}  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("metric", ["minimum", "maximum"])
+def test_a_residual_network_drops_what_its_readers_hear_least(metric, scope):
+    levels = run(summed(), metric=metric, scope=scope, fraction=0.4, levels=4)
+    assert len(levels) == 4
+    for level, smaller in itertools.pairwise(levels):
+        value, left = read_by(level.model.eval(), train_data().inputs), alive(level.mask)
+        gone = set()
+        for group in [None] if scope == "global" else ["stem.weight", "first.weight"]:
+            units = sorted(
+                (u for u in value if u in left and group in (None, u[0])),
+                key=lambda u: -value[u] if metric == "maximum" else value[u],
+            )
+            safe = {next(u for u in reversed(units) if u[0] == name) for name in {u[0] for u in units}}
+            units = [u for u in units if u not in safe]  # of each layer the best stays
+            wanted = to_drop(0.4, len(units) + len(safe))
+            gone |= set(units[:wanted])
+        assert alive(smaller.mask) == left - gone
+        for name, c in gone:
+            for parameter in ("stem.weight", "stem.bias", "second.weight") if name == "stem.weight" else (name,):
+                assert not smaller.model.get_parameter(parameter)[c].any()
+
+
+def test_sizes_of_a_residual_network_are_counted_by_hand_and_every_layer_keeps_a_channel():
+    levels = run(summed(), fraction=0.6, levels=9, epochs=1)
+    for level in levels:
+        stream, inner = (int(level.mask.kept[f"{name}.weight"].sum()) for name in ("stem", "first"))
+        assert level.parameters == 10 * stream + (stream + 1) * inner + (inner + 1) * stream + 3 * (stream + 1)
+        assert level.macs == 36 * (9 * stream + 2 * stream * inner) + 3 * stream
+    assert not levels[-1].mask.collapsed
+    assert levels[-1].mask.remaining == 2
+
+
+def test_groups_lose_equally_many_down_to_one():
+    torch.manual_seed(0)
+    for scope in ("global", "layer"):
+        levels = run(Grouped(), scope=scope, fraction=0.3, levels=9, epochs=1, metric="random")
+        for level in levels:
+            for kept in level.mask.kept.values():
+                assert len({int(row) for row in kept.sum(1)} if kept.ndim == 2 else {0}) == 1
+        assert levels[-1].mask.remaining == sum(len(k) if k.ndim == 2 else 1 for k in levels[-1].mask.kept.values())
+
+
+def test_leaves_a_traced_network_alone_and_repeats():
+    model = summed()
+    before = snapshot(model)
+    first, again = (run(model, levels=3, epochs=2) for _ in range(2))
+    assert_untouched(model, before)
+    assert [fingerprint(level.model) for level in first] == [fingerprint(level.model) for level in again]

@@ -124,7 +124,6 @@ def test_what_does_not_go_with_fractions_is_one_line(old, new, message):
         ),
         ("conv2 = 0.25", "conv4 = 0.25", "no layer named 'conv4'. Did you mean 'conv"),
         ("conv3 = 0.5", "conv3 = 0.99", "layer 'conv3.weight': sparsity 0.99 of 8 units leaves none"),
-        (OWN, OWN + 'score = "sparsegpt"\n', "plans for one sparsity of each layer, and fractions say none"),
     ],
 )
 def test_what_the_network_does_not_have_is_refused_before_any_work(tmp_path, old, new, message):

@@ -209,3 +209,13 @@ def test_what_the_caller_does_with_its_tensors_later_changes_nothing():
     mask = Mask(kept={"w": kept}, granularity="channel")
     kept[:] = False
     assert mask.remaining == 1
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.75])
+def test_a_layer_alone_whose_rows_keep_equally_many_loses_what_is_asked(scope, sparsity):
+    scores = {"a": torch.rand(3, 4, generator=torch.Generator().manual_seed(0))}
+    mask = select(scores, sparsity, granularity="channel", scope=scope)
+    assert mask.kept["a"].sum(1).tolist() == [4 - round(4 * sparsity)] * 3
+    for row, kept in zip(scores["a"], mask.kept["a"], strict=True):
+        assert row[kept].min() > row[~kept].max() if sparsity > 0 else kept.all()

@@ -4,6 +4,7 @@ Whether a mask is good because of *which* weights it keeps, or only because of *
 the values they have, is what these four answer.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prudent.errors import CannotPrune
+from prudent.errors import BadInput, CannotPrune
 from prudent.masks import Mask, select
 from prudent.network import Scores, duplicate, seeded
 from prudent.seeds import stream
@@ -66,17 +67,25 @@ def _shuffled(name: str, kept: Tensor, within: Mask | None, rng: np.random.Gener
     return torch.from_numpy(shuffled.reshape(kept.shape))
 
 
-def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:
-    """A copy of the network with fresh weights, drawn by each module's own `reset_parameters`.
+def reinitialised(model: nn.Module, *, seed: int, build: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """A copy of the network with fresh weights, drawn by `build` or by each module's own `reset_parameters`.
 
     Args:
         model: not changed.
         seed: of the new weights; the global generators are not touched.
+        build: makes a network of the same parameters, with random weights of its own.
 
     Raises:
-        CannotPrune: a module with parameters of its own that does not know how to draw them.
+        CannotPrune: without `build`, a module with parameters of its own that does not know how to draw them.
+        BadInput: `build` makes a network of other parameters.
     """
     fresh = duplicate(model)
+    if build is not None:
+        with seeded(stream("fresh weights", seed)):
+            built = build()
+        _check_alike(model, built)
+        fresh.load_state_dict(built.state_dict())
+        return fresh
     with seeded(stream("fresh weights", seed)):
         for name, module in fresh.named_modules():
             if not any(True for _ in module.parameters(recurse=False)):
@@ -85,7 +94,17 @@ def reinitialised(model: nn.Module, *, seed: int) -> nn.Module:
             if reset is None:
                 raise CannotPrune(
                     f"module {name!r} ({type(module).__name__}) has no reset_parameters, so it cannot be initialised "
-                    "anew: build a fresh network and give its mask to it"
+                    "anew: pass build=..., a function that makes the network"
                 )
             reset()
     return fresh
+
+
+def _check_alike(model: nn.Module, built: nn.Module) -> None:
+    wanted, came = ({name: tuple(v.shape) for name, v in one.state_dict().items()} for one in (model, built))
+    odd = sorted({name for name, _ in wanted.items() ^ came.items()})
+    if odd:
+        raise BadInput(
+            f"build makes a network with the parameters of the one that is pruned; {odd[0]!r} has shape "
+            f"{wanted.get(odd[0], 'none')} there and {came.get(odd[0], 'none')} in what it made"
+        )

@@ -11,14 +11,18 @@ from torch import Tensor, nn
 
 from prudent.assessment import loss_and_error
 from prudent.batches import Batch, check_purpose, check_repeatable
-from prudent.errors import BadInput
+from prudent.budgets import macs_left, parameters_left
+from prudent.couplings import couplings
+from prudent.errors import BadInput, CannotPrune
+from prudent.granularities import layout_for
 from prudent.masks import Mask, select
-from prudent.network import Scores, check_runs, macs_by_layer, seeded
+from prudent.network import Scores, check_runs, macs_by_layer, prunable, seeded
 from prudent.observation import unlabelled
 from prudent.scopes import check_choice
 from prudent.scores.activation_mean import activation_mean
 from prudent.seeds import stream
 from prudent.surgery.chain import links
+from prudent.surgery.layouts import Layout
 from prudent.training import Epoch, Optimizer, best_epoch, train
 
 Ranking = Literal["minimum", "maximum", "random"]
@@ -95,8 +99,11 @@ def dropnet(
     together (global) or of each layer (layer). The loop also ends after `levels`, when no channel can be dropped any
     more, and when a layer has lost all its channels, since every further network would be a constant too.
 
+    Networks that are not layers in a row are traced on the first examples. There channels that only go together are one
+    (see `activation_mean`), and every layer keeps one: ours, the paper has no such networks.
+
     Args:
-        model: a plain network with its initial weights theta_0. Not changed.
+        model: any network that answers logits, with its initial weights theta_0. Not changed.
         train_batches: inputs and labels of the train split, readable more than once; also what channels are ranked on.
         validation_batches: inputs and labels of the validation split, for early stopping and kappa.
         metric: drop the smallest or, as controls, the largest mean activation, or any channels.
@@ -115,7 +122,7 @@ def dropnet(
     Raises:
         BadInput: an option outside its range, or what `train` refuses.
         SplitMisuse: batches of another split.
-        CannotPrune: nothing to prune, or a network that is not plain.
+        CannotPrune: nothing to prune, or a network that cannot be traced or has no channels that can go.
         UnknownName: no such metric, scope or optimizer.
 
     Source: Tan, Motani 2020, "DropNet: Reducing Neural Network Complexity via Iterative Pruning", arXiv:2207.06646,
@@ -123,25 +130,47 @@ def dropnet(
     rounds the number dropped down.
     """
     _check(metric, scope, fraction, kappa, levels, epochs)
-    everything = {link.weight: torch.ones(link.channels, dtype=torch.bool) for link in links(model)}
-    mask = Mask(kept=everything, granularity="channel")
-    work = macs_by_layer(model, _example(model, train_batches))
+    layout = _layout(model, train_batches)
+    mask, measure = _everything(model, layout), _measure(model, layout, _example(model, train_batches, size=1))
     recipe = partial(train, epochs=epochs, patience=patience, lr=lr, optimizer=optimizer, momentum=momentum, seed=seed)
     found: list[Level] = []
     while True:
         with seeded(seed):  # reading a DataLoader draws random numbers, which must not be the caller's
-            level = _level(model, mask, train_batches, validation_batches, recipe, work, found, kappa)
+            level = _level(model, mask, train_batches, validation_batches, recipe, measure, found, kappa)
         found.append(level)
         if on_level is not None:
             on_level(level)
         if not level.holds or mask.collapsed or len(found) == levels:
             return tuple(found)
         with seeded(seed):
-            scores = _scores(level, train_batches, metric, seed)
+            scores = _scores(level, train_batches, metric, seed, layout)
         smaller = _drop(scores, mask, fraction, scope)
         if smaller.remaining == mask.remaining:
             return tuple(found)
         mask = smaller
+
+
+def _layout(model: nn.Module, batches: Iterable[Batch]) -> Layout | None:
+    """The units of a network that has to be traced for them; None for a plain one."""
+    try:
+        links(model)
+    except CannotPrune:
+        if len(prunable(model)) < 2:
+            raise
+        return layout_for(model, "channel", _example(model, batches, size=8))
+    return None
+
+
+def _everything(model: nn.Module, layout: Layout | None) -> Mask:
+    kept = {name: torch.ones(shape, dtype=torch.bool) for name, shape in couplings(model, layout).shapes.items()}
+    return Mask(kept=kept, granularity="channel", cover=None if layout is None else layout.cover_of(kept))
+
+
+def _measure(model: nn.Module, layout: Layout | None, example: Tensor) -> Callable[[Mask], tuple[int, int]]:
+    """From a mask to the parameters and multiply-accumulates that it leaves."""
+    if layout is None:
+        return partial(sizes, model, work=macs_by_layer(model, example))
+    return lambda mask: (parameters_left(model, mask), macs_left(model, mask, example))
 
 
 def _level(
@@ -150,7 +179,7 @@ def _level(
     train_batches: Iterable[Batch],
     validation_batches: Iterable[Batch],
     recipe: Callable[..., nn.Module],
-    work: Mapping[str, int],
+    measure: Callable[[Mask], tuple[int, int]],
     before: list[Level],
     kappa: float,
 ) -> Level:
@@ -160,7 +189,7 @@ def _level(
     train_loss, train_error = loss_and_error(trained, train_batches)
     validation_loss, validation_error = loss_and_error(trained, validation_batches)
     dense_error = before[0].validation_error if before else validation_error
-    parameters, macs = sizes(model, mask, work)
+    parameters, macs = measure(mask)
     return Level(
         index=len(before),
         mask=mask,
@@ -206,24 +235,41 @@ def sizes(model: nn.Module, mask: Mask, work: Mapping[str, int]) -> tuple[int, i
     return parameters, macs
 
 
-def _scores(level: Level, batches: Iterable[Batch], metric: Ranking, seed: int) -> Scores:
+def _scores(level: Level, batches: Iterable[Batch], metric: Ranking, seed: int, layout: Layout | None) -> Scores:
     if metric != "random":
-        return activation_mean(level.model, batches, direction=metric)
+        return activation_mean(level.model, batches, direction=metric, layout=layout)
     # not the score "random": its sums over a channel's weights are the more alike the more weights a channel has, so
     # that ranked together the channels of small layers would come first and last
     generator = torch.Generator().manual_seed(stream(f"random metric of level {level.index}", seed))
-    return {name: torch.rand(len(kept), generator=generator) for name, kept in level.mask.kept.items()}
+    return {name: torch.rand(kept.shape, generator=generator) for name, kept in level.mask.kept.items()}
 
 
 def _drop(scores: Scores, mask: Mask, fraction: float, scope: Scope) -> Mask:
     kept: dict[str, Tensor] = {}
     for names in [list(mask.kept)] if scope == "global" else [[name] for name in mask.kept]:
         part = Mask(kept={name: mask.kept[name] for name in names}, granularity="channel")
-        removed = part.total - part.remaining + to_drop(fraction, part.remaining)
+        traced = mask.cover is not None
+        drop = _droppable(part, fraction) if traced else to_drop(fraction, part.remaining)
+        removed = part.total - part.remaining + drop
         # select rounds this share of all channels back to the same count
-        chosen = select({name: scores[name] for name in names}, removed / part.total, within=part)
-        kept |= chosen.kept
-    return Mask(kept=kept, granularity="channel")
+        own = {name: scores[name] for name in names}
+        least = 1 if traced else 0
+        kept |= select(own, removed / part.total, granularity="channel", within=part, minimum=least).kept
+    return Mask(kept=kept, granularity="channel", cover=mask.cover)
+
+
+def _droppable(part: Mask, fraction: float) -> int:
+    """How many channels of a traced network go: as `to_drop`, but every layer keeps one, and rows equally many."""
+    rows = {name: kept.shape[0] if kept.ndim == 2 else 1 for name, kept in part.kept.items()}
+    left = {name: int(kept.sum()) // rows[name] for name, kept in part.kept.items()}
+    possible = sum(rows[name] * (left[name] - 1) for name in rows)
+    if possible == 0:
+        return 0
+    if len(rows) == 1:
+        (name,) = rows
+        return rows[name] * to_drop(fraction, left[name])
+    smallest = min(rows[name] for name in rows if left[name] > 1)
+    return min(max(to_drop(fraction, part.remaining), smallest), possible)
 
 
 def to_drop(fraction: float, left: int) -> int:
@@ -232,15 +278,15 @@ def to_drop(fraction: float, left: int) -> int:
     return min(max(nearest, 1), left - 1)
 
 
-def _example(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
+def _example(model: nn.Module, batches: Iterable[Batch], *, size: int) -> Tensor:
     check_purpose(batches, purpose="training", allowed=("train",))
     with seeded(0):
         check_repeatable(batches)
         first = next(unlabelled(batches, model), None)
     if first is None:
         raise BadInput("there is nothing to train on: the batches are empty")
-    check_runs(model, first[:1])
-    return first[:1]
+    check_runs(model, first[:size])
+    return first[:size]
 
 
 def _check(metric: str, scope: str, fraction: float, kappa: float, levels: int, epochs: int) -> None:

@@ -30,15 +30,29 @@ REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
 
 
 def layout_for(
-    model: nn.Module, granularity: Granularity, example: Example | None, *, changing: bool = False
+    model: nn.Module,
+    granularity: Granularity,
+    example: Example | None,
+    *,
+    changing: bool = False,
+    layers: tuple[str, ...] | None = None,
 ) -> Layout | None:
     """The units of a network that has to be traced for them; None for granularities and networks that need no trace.
 
     Whole channels of plain networks (layers in a row) are known without running them. With an example, heads are found
     by tracing too; where the graph cannot be traced, by the names that attention modules usually have.
 
+    Args:
+        model: the network. Not changed.
+        granularity: what a unit is.
+        example: inputs to trace it with, or None.
+        changing: as in `prudent.surgery.layouts.layout`.
+        layers: names of the layers whose units are wanted; None for all.
+
     Raises:
         CannotPrune: there is no such unit in the traced network.
+        UnknownName: no unit of it goes by one of `layers`.
+        BadInput: no layer is named.
     """
     if granularity not in ("channel", "head") or example is None:
         return None
@@ -50,11 +64,12 @@ def layout_for(
         else:
             return None
     try:
-        return layout(trace(model, example), granularity=granularity, changing=changing)
+        whole = layout(trace(model, example), granularity=granularity, changing=changing)
     except CannotPrune:
         if granularity == "head" and _has_known_heads(model):
             return None
         raise
+    return whole if layers is None else whole.only(_chosen(whole.names, layers))
 
 
 def _has_known_heads(model: nn.Module) -> bool:
@@ -88,14 +103,15 @@ def unit_scores(
         raise BadInput('this score judges whole channels, not single weights: ask for granularity="channel"')
     found = dict(scores)
     if layout is not None:
-        found = _chosen(scores_of_units(layout, scores, units.reduction), units.layers)
+        found = scores_of_units(layout, scores, units.reduction)
+        found = {name: found[name] for name in _chosen(found, units.layers)}
         given = all(name in scores and scores[name].shape == score.shape for name, score in found.items())
         return found if scope != "global" or given else {name: _comparable(score) for name, score in found.items()}
     if units.granularity == "channel":
         found = _of_channels(model, scores, units.reduction)
     if units.granularity == "head":
         found = _of_heads(model, scores, units.reduction)
-    found = _chosen(found, units.layers)
+    found = {name: found[name] for name in _chosen(found, units.layers)}
     if units.granularity in ("n:m", "block") or scope == "row":
         _check_outputs_first(model, found)
     if units.granularity == "block":
@@ -169,13 +185,15 @@ def zero(model: nn.Module, removed: Mapping[str, Bool[Tensor, "..."]]) -> None:
             own[name].masked_fill_(gone, 0.0)
 
 
-def _chosen(found: dict[str, Tensor], layers: tuple[str, ...] | None) -> dict[str, Tensor]:
+def _chosen(names: Iterable[str], layers: tuple[str, ...] | None) -> list[str]:
+    """Those of the names that stand for one of the layers, in their order."""
+    known = dict.fromkeys(names)
     if layers is None:
-        return found
+        return list(known)
     if not layers:
         raise BadInput("layers=() leaves nothing to prune: name at least one, or leave it out for all")
-    wanted = {weight_name(layer, found) for layer in layers}
-    return {name: score for name, score in found.items() if name in wanted}
+    wanted = {weight_name(layer, known) for layer in layers}
+    return [name for name in known if name in wanted]
 
 
 def _comparable(score: Tensor) -> Tensor:

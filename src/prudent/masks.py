@@ -128,8 +128,8 @@ def select(
     orders = {name: bundle_order(value, alive[name]) for name, value in rows.items()}
     for name, order in orders.items():
         values[name], alive[name] = bundled(values[name], alive[name], order)
-    # under a ranking of all layers a bundle counts as many units as it has; layer by layer it is one of the layer's
-    everywhere = scope == "global" and fractions is None and like is None
+    # under a ranking of several layers a bundle counts as many units as it has; in a layer alone it is one of its own
+    everywhere = scope == "global" and fractions is None and like is None and len(names) > 1
     shapes = {name: rows[name].shape if everywhere and name in rows else v.shape for name, v in values.items()}
     kept: dict[str, Array] = {}
     if granularity == "n:m":

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from inspect import signature
 
 import torch
 from torch import nn
@@ -108,11 +107,6 @@ def _try_method(method: Method, data: Data, model: nn.Module) -> None:
     example = torch.from_numpy(data.train.inputs[:8])
     function = SCORES.find(method.score)
     check_options(function, dict(method.options), noun=f"score {method.score!r}", given=("model", "batches"))
-    if method.fractions and "sparsity" in signature(function).parameters and "sparsity" not in method.options:
-        raise BadInput(
-            f"method {method.name!r}: score {method.score!r} plans for one sparsity of each layer, and fractions say "
-            "none: give it in options"
-        )
     if method.schedule in SCHEDULES:
         SCHEDULES.call(method.schedule, method.sparsities[-1], **method.schedule_options)
     # scores that read data or train are tried by magnitude: what can be refused at once is the shape of things

@@ -17,9 +17,10 @@ from prudent.granularities import layout_for, removed_elements, unit_scores, zer
 from prudent.masks import Mask, select
 from prudent.network import Reweighted, Scores, duplicate, evaluating, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
-from prudent.scoring import ask_score, name_of_score
+from prudent.scores.magnitude import magnitude
+from prudent.scoring import ask_score, name_of_score, plans_ahead
 from prudent.surgery.layouts import Layout
-from prudent.units import Granularity, Reduction, Units
+from prudent.units import NOUNS, Granularity, Reduction, Units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +49,19 @@ class Pruned:
         return self.mask.sparsity
 
     @property
+    def collapsed(self) -> tuple[str, ...]:
+        """Layers that lost every unit: nothing passes through them any more, and the answer may be a constant."""
+        return tuple(name.removesuffix(".weight") for name in self.mask.collapsed)
+
+    def __str__(self) -> str:
+        """What was removed, and which layers have nothing left."""
+        gone = self.mask.total - self.mask.remaining
+        noun = NOUNS[self.mask.granularity]
+        text = f"{gone:,} of {self.mask.total:,} {noun} removed ({self.sparsity:.2%}) by {self.score!r}, {self.scope}"
+        names = ", ".join(repr(name) for name in self.collapsed)
+        return f"{text}; nothing is left of {names}: minimum=1 keeps a unit in every layer" if names else text
+
+    @property
     def parameters(self) -> int:
         """Parameters that remain: of channels, those of the network that is left when they are cut out."""
         return parameters_left(self.model, self.mask)
@@ -70,7 +84,7 @@ def prune(
     pattern: tuple[int, int] | None = None,
     block: tuple[int, int] | None = None,
     reduction: Reduction = "sum",
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
     scope: Scope = "global",
     minimum: int = 0,
     control: Control | None = None,
@@ -79,6 +93,7 @@ def prune(
     within: Mask | None = None,
     like: Mask | None = None,
     changing: bool = False,
+    build: Callable[[], nn.Module] | None = None,
     seed: int = 0,
 ) -> Pruned:
     """Remove the least important units of a copy of `model`.
@@ -92,14 +107,15 @@ def prune(
         macs: at most so many multiply-accumulates may remain for one pass on `example`.
         fractions: name of a layer -> the fraction to remove there; layers that are not named stay whole.
         score: name of a score in prudent.scores, a function (model, batches, *, options) -> Scores, or the scores.
-        options: of the score, by name.
+        options: of the score, by name. A score that plans for a `sparsity` gets the one asked for; under another budget
+            the one that magnitude comes to (of single weights, under `parameters` and `fractions`, the very one).
         granularity: "weight" removes single weights, "n:m" all but n of each m along the input dimension, "block" tiles
             of the weight as a matrix, "channel" whole output channels with all that is coupled to them (networks that
             are not layers in a row need `example`), "head" attention heads.
         pattern: (n, m) for "n:m".
         block: (rows, columns) for "block".
         reduction: how the scores of a unit's weights become its own: "sum", "mean", "max" or "l2".
-        layers: names of the layers to prune; None for all that can be.
+        layers: name or names of the layers to prune; None for all that can be.
         scope: "global" ranks all units together, "layer" removes the same fraction in each layer, "row" in each row of
             outputs, "erdos_renyi" and "erdos_renyi_kernel" fractions that depend on the layers' shapes.
         minimum: at least so many units stay in every layer, under scope "global".
@@ -113,6 +129,9 @@ def prune(
             chooses better weights, or only better layers); `sparsity` and `scope` then only label the result.
         changing: also remove channels that a normalisation takes its statistics over (LayerNorm, GroupNorm): the
             smaller network then normalises over what is left, and is not the masked one.
+        build: for control "reinit": makes the network anew, with its architecture's own random weights, drawn under
+            `seed`. Without it each module's `reset_parameters` draws, which is torch's default for that kind of layer
+            and not, say, the scheme that the architecture's constructor follows.
         seed: for scores and controls that draw random numbers.
 
     Returns: the masked copy, the mask, and what was achieved. In a small network a low sparsity may come to less than
@@ -125,34 +144,31 @@ def prune(
         SplitMisuse: batches of a split that is not there for choosing weights.
         CannotPrune: nothing prunable, or a granularity that a layer or the network cannot have.
     """
-    chosen = None if layers is None else tuple(layers)
+    named = (layers,) if isinstance(layers, str) else layers
+    chosen = None if named is None else tuple(named)
     units = Units(granularity=granularity, pattern=pattern, block=block, reduction=reduction, layers=chosen)
-    check_choice("scope", scope, Scope)
-    if control is not None:
-        check_choice("control", control, Control)
     amount = _amount(sparsity, parameters, macs, fractions, pattern, like)
+    _check_words(units, scope, control, build)
     if macs is not None and example is None:
         raise BadInput("a budget in multiply-accumulates needs example=..., the inputs that they are counted for")
     if batches is not None:
         check_purpose(batches, purpose="scoring", allowed=("train", "validation"))
-    layout = layout_for(model, granularity, example, changing=changing)
+    layout = layout_for(model, granularity, example, changing=changing, layers=chosen)
     if example is not None and layout is None:
         check_goes(model, example)
-    known = {"seed": seed, "sparsity": amount, "example": example, **_units_known(granularity, layout)}
-    scores = ask_score(model, score, batches, options or {}, known)
-    per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
-    ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
-    make = partial(
-        _selected, layout, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block,
-        fractions=fractions, minimum=minimum if layout is None else max(minimum, 1), within=within, like=like,
+    choose = partial(
+        _chosen, model, layout, units, scope=scope, control=control, sparsity=sparsity, parameters=parameters,
+        macs=macs, example=example, fractions=fractions, minimum=minimum, within=within, like=like,
     )  # fmt: skip
-    if parameters is not None or macs is not None:
-        mask = _within_budget(model, make, ranked, parameters, macs, example)
-    else:
-        mask = make(sparsity)
+    # what a score plans for: a budget of weights comes to the same sparsity whatever the scores, others nearly so
+    ahead = amount is None and plans_ahead(score, options or {})
+    planned = choose(magnitude(model))[1].sparsity if ahead else amount
+    known = {"seed": seed, "sparsity": planned, "example": example, **_units_known(granularity, layout)}
+    scores = ask_score(model, score, batches, options or {}, known)
+    per_unit, mask = choose(scores)
     if control is not None:
         mask = controlled(control, mask, per_unit, within=within, seed=seed)
-    start = reinitialised(model, seed=seed) if control == "reinit" else duplicate(model)
+    start = reinitialised(model, seed=seed, build=build) if control == "reinit" else duplicate(model)
     removed = removed_elements(start, mask)
     if isinstance(scores, Reweighted) and control is None:
         reweight(start, scores, removed)
@@ -181,12 +197,54 @@ def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, A
     """What scores may be told of the units: in a traced network they judge weights, of which the layout makes units."""
     if layout is None:
         return {"granularity": granularity}
-    return {"granularity": "weight", "shapes": {entry.name: entry.families.shape for entry in layout.entries}}
+    shapes = {entry.name: entry.families.shape for entry in layout.entries}
+    return {"granularity": "weight", "shapes": shapes, "layout": layout}
 
 
-def _selected(layout: Layout | None, *given: Any, **options: Any) -> Mask:  # noqa: ANN401 (of prudent.masks.select)
-    mask = select(*given, **options)
-    return mask if layout is None else replace(mask, cover=layout.cover_of(mask.kept))
+def _check_words(units: Units, scope: str, control: str | None, build: object) -> None:
+    check_choice("scope", scope, Scope)
+    if control is not None:
+        check_choice("control", control, Control)
+    if scope == "row" and units.granularity in ("channel", "head"):
+        raise BadInput(
+            f'scope "row" removes as much of each output of a layer; a {units.granularity} is a whole output: ask for '
+            'scope="layer", or for granularity="weight"'
+        )
+    if build is not None and control != "reinit":
+        raise BadInput('build=... draws the weights of control="reinit": leave it out, or ask for that control')
+
+
+def _chosen(
+    model: nn.Module,
+    layout: Layout | None,
+    units: Units,
+    scores: Scores,
+    *,
+    scope: Scope,
+    control: Control | None,
+    sparsity: float | None,
+    parameters: int | None,
+    macs: int | None,
+    example: Example | None,
+    fractions: Mapping[str, float] | None,
+    minimum: int,
+    within: Mask | None,
+    like: Mask | None,
+) -> tuple[Scores, Mask]:
+    """The scores of the units, and the mask that they come to under what was asked for."""
+    per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
+    ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
+
+    def make(sparsity: float | None) -> Mask:
+        mask = select(
+            ranked, sparsity, scope=scope, granularity=units.granularity, pattern=units.pattern, block=units.block,
+            fractions=fractions, minimum=minimum if layout is None else max(minimum, 1), within=within, like=like,
+        )  # fmt: skip
+        return mask if layout is None else replace(mask, cover=layout.cover_of(mask.kept))
+
+    if parameters is not None or macs is not None:
+        return per_unit, _within_budget(model, make, ranked, parameters, macs, example)
+    return per_unit, make(sparsity)
 
 
 def _amount(

@@ -40,6 +40,14 @@ def ask_score(
     return _checked(model, function(model, batches, **filled), known.get("shapes"))
 
 
+def plans_ahead(score: str | Callable[..., Scores] | Mapping[str, Tensor], options: Mapping[str, Any]) -> bool:
+    """Whether a score wants to know what sparsity it is for, and its options do not say so."""
+    if isinstance(score, Mapping):
+        return False
+    function = SCORES.find(score) if isinstance(score, str) else score
+    return "sparsity" not in options and "sparsity" in inspect.signature(function).parameters
+
+
 def _checked(model: nn.Module, scores: object, shapes: Mapping[str, tuple[int, ...]] | None) -> Scores:
     if not isinstance(scores, Mapping):
         raise BadInput(f"a score is a mapping from weight names to tensors; got {type(scores).__name__}")

@@ -71,7 +71,12 @@ def weight_sensitivities(
 
 
 def channel_sensitivities(
-    model: nn.Module, batches: Iterable[Batch], readers: Mapping[str, int], *, delta: float, examples: int | None
+    model: nn.Module,
+    batches: Iterable[Batch],
+    readers: Mapping[str, int | Tensor],
+    *,
+    delta: float,
+    examples: int | None,
 ) -> dict[str, Sensitivity]:
     """Sensitivity of the channels that layers read: name of the reader -> sensitivities (channels,).
 
@@ -80,7 +85,8 @@ def channel_sensitivities(
     Args:
         model: not changed.
         batches: inputs, with labels or without.
-        readers: name of a layer without groups -> how many channels it reads.
+        readers: name of a layer -> how many channels it reads, each at equally many inputs in a row (no groups then);
+            or to which channel, from 0, each of its inputs belongs, int64 (inputs,).
         delta: chance that the bounds fail, in (0, 1).
         examples: as `weight_sensitivities`.
 
@@ -89,7 +95,15 @@ def channel_sensitivities(
     """
 
     def largest(name: str, rows: Tensor, weight: Tensor) -> Tensor:
-        return _channel_shares(rows.flatten(0, 2), weight[0], readers[name])
+        read = readers[name]
+        if isinstance(read, int):
+            return _channel_shares(rows.flatten(0, 2), weight[0], read)
+        of_group = read.to(rows.device).reshape(len(rows), -1)
+        each = [
+            _channel_shares(inside, part, len(channels), channels=channels, total=int(read.max()) + 1)
+            for inside, part, channels in zip(rows.flatten(1, 2), weight, of_group, strict=True)
+        ]
+        return torch.stack(each).amax(dim=0)
 
     layers = {name: model.get_submodule(name) for name in readers}
     return _sensitivities(model, batches, layers, {name: name for name in readers}, largest, delta, examples)
@@ -190,12 +204,16 @@ def _max_shares(rows: Tensor, weight: Tensor) -> Tensor:
     return best
 
 
-def _channel_shares(rows: Tensor, weight: Tensor, channels: int) -> Tensor:
-    """Largest over rows and outputs of a channel's share: (channels,)."""
-    best = weight.new_zeros(channels)
-    of_channel = weight.reshape(len(weight), channels, -1).permute(1, 2, 0)  # (channels, kernel, outputs)
-    for part in torch.split(rows, max(1, PIECE // (channels * len(weight)))):
-        terms = part.reshape(len(part), channels, -1).transpose(0, 1) @ of_channel  # (channels, n, outputs)
+def _channel_shares(
+    rows: Tensor, weight: Tensor, inputs: int, *, channels: Tensor | None = None, total: int = 0
+) -> Tensor:
+    """Largest over rows and outputs of a channel's share: (inputs,), or (total,) if inputs belong to `channels`."""
+    best = weight.new_zeros(inputs if channels is None else total)
+    of_input = weight.reshape(len(weight), inputs, -1).permute(1, 2, 0)  # (inputs, kernel, outputs)
+    for part in torch.split(rows, max(1, PIECE // (inputs * len(weight)))):
+        terms = part.reshape(len(part), inputs, -1).transpose(0, 1) @ of_input  # (inputs, n, outputs)
+        if channels is not None:
+            terms = terms.new_zeros(total, *terms.shape[1:]).index_add_(0, channels, terms)
         shares = terms * _inverse(terms.sum(dim=0))
         best = torch.maximum(best, shares.amax(dim=(1, 2)))
     return best.clamp(max=1)

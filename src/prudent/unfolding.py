@@ -10,6 +10,7 @@ the weight's own dimensions.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d, conv3d
@@ -53,6 +54,21 @@ def matrix(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
 def unmatrix(layer: nn.Module, values: Tensor) -> Tensor:
     """A tensor (groups, outputs, columns) back in the shape of the layer's weight."""
     return values.reshape(product(layer).weight.shape)
+
+
+def spread_columns(values: Tensor, channels: np.ndarray, columns: Tensor) -> Tensor:
+    """One number for each channel, at the columns of a matrix that belong to the channel.
+
+    Args:
+        values: (numbers,).
+        channels: which of them stands at each input of the layer, (inputs,).
+        columns: the matrix, (groups, outputs, columns).
+
+    Returns: (groups, 1, columns), of the matrix's kind.
+    """
+    of_inputs = values[torch.from_numpy(channels).to(values.device)].to(columns)
+    groups, _, width = columns.shape
+    return of_inputs.repeat_interleave(groups * width // len(channels)).reshape(groups, 1, width)
 
 
 def rows(layer: nn.Module, inputs: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The words for what is removed as one piece."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,11 @@ from prudent.scopes import check_choice
 
 Granularity = Literal["weight", "n:m", "block", "channel", "head"]
 Reduction = Literal["sum", "mean", "max", "l2"]
+
+NOUNS: Mapping[Granularity, str] = {
+    "weight": "weights", "n:m": "weights", "block": "blocks", "channel": "channels", "head": "heads",
+}  # fmt: skip
+"""What several units are called."""
 
 
 @dataclass(frozen=True, kw_only=True)

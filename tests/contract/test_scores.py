@@ -1,11 +1,14 @@
 """Every importance score: shapes, finiteness, repeatability, and that it leaves the network as it was."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
 
 import prudent
 from prudent.errors import BadInput, CannotPrune
+from prudent.models.resnet_cifar import resnet_cifar
 from prudent.network import prunable
 from prudent.scopes import count
 from prudent.scores import SCORES
@@ -116,6 +119,26 @@ def test_prunes_by_name_and_never_changes_its_input(name):
         for weight, kept in pruned.mask.kept.items():
             assert (pruned.model.get_parameter(weight)[~kept] == 0).all()
     assert_untouched(model, before)
+
+
+@cache
+def residual():
+    torch.manual_seed(0)
+    return resnet_cifar((1, 8, 8), 3, depth=8, width=2, shortcut="B")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prunes_the_channels_of_a_network_that_is_traced(name):
+    model, data = residual(), batches(16)
+    before = snapshot(model)
+    pruned = prudent.prune(
+        model, sparsity=0.5, score=name, granularity="channel", example=data.inputs[:4], batches=data
+    )
+    assert_untouched(model, before)
+    assert pruned.mask.total - pruned.mask.remaining == count(0.5, pruned.mask.total)
+    small = prudent.shrink(pruned, data.inputs[:4])
+    assert not small.kept
+    assert torch.allclose(small.model.eval()(data.inputs), pruned.model.eval()(data.inputs), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,12 +6,14 @@ from typing import Literal
 import torch
 from torch import nn
 
-from prudent.activations import channel_means
+from prudent.activations import channel_means, read_means
 from prudent.batches import Batch
+from prudent.couplings import couplings
 from prudent.network import Scores, prunable
 from prudent.observation import needed
 from prudent.scopes import check_choice
 from prudent.surgery.chain import links
+from prudent.surgery.layouts import Layout
 
 NEEDS = ("data",)
 UNIT = "channel"
@@ -21,7 +23,11 @@ Direction = Literal["minimum", "maximum"]
 
 
 def activation_mean(
-    model: nn.Module, batches: Iterable[Batch] | None = None, *, direction: Direction = "minimum"
+    model: nn.Module,
+    batches: Iterable[Batch] | None = None,
+    *,
+    direction: Direction = "minimum",
+    layout: Layout | None = None,
 ) -> Scores:
     """Mean absolute activation of each channel over the examples, and over the positions of its map.
 
@@ -32,17 +38,22 @@ def activation_mean(
     positions (1 for linear layers). Layers are ranked together on this one scale, as in the paper. Any activation
     function will do. The network runs in evaluation mode.
 
+    In a traced network a is what the layers that read the channel get, after normalisation, sum, activation function
+    and pooling, and a channel that several layers read has the mean over them: ours, the paper has no such networks.
+
     Args:
-        model: a plain network. Not changed.
+        model: a plain network, or one that was traced. Not changed.
         batches: inputs, with labels or without, of the train or validation split; read once.
         direction: which channels are removed first.
+        layout: the units of a traced network (see prudent.granularities.layout_for); `prune` fills it in. None for
+            networks that are plain.
 
-    Returns: one float64 tensor (channels,) for each layer whose channels can be removed, in the activation's units;
-    higher = keep.
+    Returns: one float64 tensor (channels,) for each layer whose channels can be removed, or of the shape of the
+    layout's units, in the activation's units; higher = keep.
 
     Raises:
         BadInput: no data.
-        CannotPrune: nothing to prune, or a network that is not plain.
+        CannotPrune: nothing to prune, a network that is neither plain nor traced, or channels that no layer reads.
         UnknownName: no such direction.
 
     Source: Tan, Motani 2020, "DropNet: Reducing Neural Network Complexity via Iterative Pruning", arXiv:2207.06646,
@@ -50,5 +61,11 @@ def activation_mean(
     """
     check_choice("direction", direction, Direction)
     prunable(model)
-    means = channel_means(model, links(model), needed(batches, score="activation_mean"), torch.abs)
+    data = needed(batches, score="activation_mean")
+    if layout is None:
+        means = channel_means(model, links(model), data, torch.abs)
+    else:
+        coupled = couplings(model, layout)
+        coupled.check_read("activation_mean")
+        means = read_means(model, coupled, data, torch.abs)
     return means if direction == "minimum" else {name: -mean for name, mean in means.items()}

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from prudent.batches import Batch
+from prudent.couplings import couplings, mean_of_places
+from prudent.errors import CannotPrune
 from prudent.network import Scores, prunable
-from prudent.surgery.chain import links
+from prudent.surgery.layouts import Layout
+from prudent.surgery.neighbours import Stand
 
 NEEDS = ()
 UNIT = "channel"
@@ -18,6 +21,7 @@ def geometric_median(
     batches: Iterable[Batch] | None = None,  # noqa: ARG001 (the contract's)
     *,
     normalise: bool = True,
+    layout: Layout | None = None,
 ) -> Scores:
     """Sum of the Euclidean distances from each filter to all filters of its layer.
 
@@ -26,27 +30,40 @@ def geometric_median(
 
     The filter with the smallest sum is the one nearest to the layer's geometric median. Filters are compared within a
     layer only; divided by their mean, distances of several layers can be ranked together (global scope), which the
-    paper does not do. The order within a layer is the same either way.
+    paper does not do. The order within a layer is the same either way. In a traced network a channel that several
+    layers make (a residual sum) has the mean of its scores in each of them: ours.
 
     Args:
-        model: a plain network. Not changed.
+        model: a plain network, or one that was traced. Not changed.
         batches: not used.
         normalise: divide by the layer's mean; otherwise the distances as they are, in the weights' units.
+        layout: the units of a traced network (see prudent.granularities.layout_for); `prune` fills it in. None for
+            networks that are plain.
 
-    Returns: one float64 tensor (channels,) for each layer whose channels can be removed, without unit; higher = keep.
-    Where all filters of a layer are the same, zeros.
+    Returns: one float64 tensor (channels,) for each layer whose channels can be removed, or of the shape of the
+    layout's units, without unit; higher = keep. Where all filters of a layer are the same, zeros.
 
     Raises:
-        CannotPrune: nothing to prune, or a network that is not plain.
+        CannotPrune: nothing to prune, a network that is neither plain nor traced, or channels that no weight makes.
 
     Source: He et al. 2019, "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks Acceleration",
     arXiv:1811.00250, equation 4 and the sums that replace it. Biases and batch norms are no part of a filter, as there.
     """
-    weights = prunable(model)
-    distances = {link.weight: _sums(weights[link.weight].detach()) for link in links(model)}
-    if not normalise:
-        return distances
-    return {name: value / value.mean().clamp_min(1e-300) for name, value in distances.items()}
+    prunable(model)
+    coupled = couplings(model, layout)
+    unmade = coupled.without(coupled.makers)
+    if unmade:
+        raise CannotPrune(
+            f"score 'geometric_median' compares filters; no weight makes the channels of {next(iter(unmade))!r}: name "
+            "the other layers (layers=...), or use score 'magnitude' or 'oracle'"
+        )
+    layers = [(stand.units, _of_layer(model, stand, normalise=normalise)) for stand in coupled.makers]
+    return coupled.means([mean_of_places(units, values) for units, values in layers])
+
+
+def _of_layer(model: nn.Module, stand: Stand, *, normalise: bool) -> Tensor:
+    distances = _sums(model.get_parameter(stand.name).detach().movedim(stand.dim, 0))
+    return distances / distances.mean().clamp_min(1e-300) if normalise else distances
 
 
 def _sums(weight: Tensor) -> Tensor:

@@ -13,9 +13,12 @@ from torch.nn.functional import cross_entropy
 from prudent.assessment import check_labels
 from prudent.batches import Batch
 from prudent.errors import BadInput
-from prudent.network import Scores, evaluating, prunable
+from prudent.granularities import removed_elements, zero
+from prudent.masks import Mask
+from prudent.network import Scores, duplicate, evaluating, prunable
 from prudent.observation import device_of, labelled, needed
 from prudent.surgery.chain import Link, links
+from prudent.surgery.layouts import Layout
 
 NEEDS = ("data", "labels")
 UNIT = "channel"
@@ -30,6 +33,7 @@ def oracle(
     *,
     examples: int | None = None,
     passes: int = 100_000,
+    layout: Layout | None = None,
 ) -> Scores:
     """Order in which channels go if always that one is removed whose removal leaves the lowest loss.
 
@@ -40,30 +44,35 @@ def oracle(
     loss is the mean cross-entropy over the examples, weights as they are and in evaluation mode. Of equal losses the
     first channel goes. Greedy: the best single channel each time, not the best set. U channels on B batches take
     (U (U + 1) / 2 - 1) B forward passes, each with one more channel removed; that number is worked out first and
-    refused above the limit. (Candidates of a layer then share the layers before them, so they really take less.)
+    refused above the limit. (In a plain network candidates of a layer share the layers before them, so that they really
+    take less.) In a traced network a channel is removed as its mask removes it: with all layers that make it.
 
     Args:
-        model: a plain network. Not changed.
+        model: a plain network, or one that was traced. Not changed.
         batches: inputs and labels, of the train or validation split; read once and kept in memory.
         examples: at most so many of them are used, at least 1, evenly spread over all that come (the k-th is number
             floor(k n / examples) of n), so that every class of sorted data is among them; None for all.
         passes: the most forward passes that may be spent, one for each candidate and batch.
+        layout: the units of a traced network (see prudent.granularities.layout_for); `prune` fills it in. None for
+            networks that are plain.
 
-    Returns: one float64 tensor (channels,) for each layer whose channels can be removed: place in the order of
-    removal over all layers, 0 first, without unit; higher = keep.
+    Returns: one float64 tensor (channels,) for each layer whose channels can be removed, or of the shape of the
+    layout's units: place in the order of removal over all layers, 0 first, without unit; higher = keep.
 
     Raises:
         BadInput: no data, no labels, `examples` below 1, more forward passes than `passes`, a loss that is not finite.
-        CannotPrune: nothing to prune, or a network that is not plain.
+        CannotPrune: nothing to prune, or a network that is neither plain nor traced.
 
     Source: Tan, Motani 2020, "DropNet", arXiv:2207.06646, the oracle that it is compared with.
     """
     _check_examples(examples)
     prunable(model)
-    chain = links(model)
+    chain = links(model) if layout is None else []
     data = list(labelled(needed(batches, score="oracle"), model, score="oracle"))
     if examples is not None:
         data = _spread(data, examples)
+    if layout is not None:
+        return _of_traced(model, data, layout, passes)
     _check_cost(sum(link.channels for link in chain), len(data), passes)
     keep = {link.weight: torch.ones(1, link.channels, dtype=torch.bool, device=device_of(model)) for link in chain}
     owner = [(link.weight, channel) for link in chain for channel in range(link.channels)]
@@ -91,6 +100,45 @@ def _spread(data: Sequence[tuple[Tensor, Tensor]], examples: int) -> list[tuple[
     few = min(examples, n)
     at = torch.arange(few, device=inputs.device) * n // few
     return list(zip(torch.split(inputs[at], size), torch.split(labels[at], size), strict=True))
+
+
+def _of_traced(model: nn.Module, data: Sequence[tuple[Tensor, Tensor]], layout: Layout, passes: int) -> Scores:
+    kept = {entry.name: torch.ones(entry.families.shape, dtype=torch.bool) for entry in layout.entries}
+    cover = layout.cover_of(kept)
+    owner = [(name, unit) for name, units in kept.items() for unit in range(units.numel())]
+    _check_cost(len(owner), len(data), passes)
+    last = len(owner) - 1  # the place of the one that is left
+    scores = {name: torch.full(units.shape, last, dtype=torch.float64) for name, units in kept.items()}
+    tried = duplicate(model)
+    with torch.no_grad(), evaluating(tried):
+        for place in range(last):
+            losses = np.full(len(owner), np.inf)
+            for at, (name, unit) in enumerate(owner):
+                if kept[name].view(-1)[unit]:
+                    kept[name].view(-1)[unit] = False
+                    mask = Mask(kept={n: k.clone() for n, k in kept.items()}, granularity="channel", cover=cover)
+                    losses[at] = _loss_under(model, tried, mask, data)
+                    kept[name].view(-1)[unit] = True
+            name, unit = owner[int(np.argmin(losses))]
+            scores[name].view(-1)[unit] = place
+            kept[name].view(-1)[unit] = False
+    return scores
+
+
+def _loss_under(model: nn.Module, tried: nn.Module, mask: Mask, data: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The loss of the network under a mask, summed over the examples; `tried` is a copy of it to try it on."""
+    removed = removed_elements(tried, mask)
+    zero(tried, removed)
+    loss = 0.0
+    for inputs, labels in data:
+        logits = tried(inputs)
+        check_labels(labels, logits)
+        loss += float(cross_entropy(logits.double(), labels, reduction="sum"))
+    for name in removed:
+        tried.get_parameter(name).copy_(model.get_parameter(name))
+    if not np.isfinite(loss):
+        raise BadInput("score 'oracle' needs finite losses: look for NaN in the weights and the inputs")
+    return loss
 
 
 def _check_cost(channels: int, batches: int, passes: int) -> None:

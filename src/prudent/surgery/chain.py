@@ -13,6 +13,7 @@ both (see prudent.surgery.shrinking), not taken from here.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from prudent.errors import CannotPrune
@@ -65,12 +66,17 @@ class Link:
         """Name of the layer's weight, under which masks file the channels."""
         return f"{self.layer}.weight"
 
+    @property
+    def units(self) -> np.ndarray:
+        """Which channel each input of the reader belongs to, counted from 1."""
+        return np.repeat(np.arange(1, self.channels + 1), self.block)
+
 
 def _check_plain(model: nn.Module) -> None:
     if not is_sequence(model):
         raise CannotPrune(
-            f"whole channels can be removed from plain networks (nn.Sequential) for now; got {type(model).__name__}: "
-            'prune single weights instead (granularity="weight")'
+            f"without an example whole channels can be removed from plain networks (nn.Sequential) for now; got "
+            f'{type(model).__name__}: pass example=..., or prune single weights instead (granularity="weight")'
         )
     shared = overlapping(model.state_dict(keep_vars=True))
     if shared:
@@ -91,7 +97,7 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     norms: list[str] = []
     activation, open_ = "", False
     seen: set[int] = set()
-    for name, module in _flat(model):
+    for name, module in in_a_row(model):
         own = {id(parameter) for parameter in module.parameters()}
         if own & seen:
             raise CannotPrune(f"weights of module {name!r} are used twice; channels cannot be removed for one use only")
@@ -122,12 +128,13 @@ def links(model: nn.Module) -> tuple[Link, ...]:
     return tuple(found)
 
 
-def _flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def in_a_row(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a plain network with their names, in the order in which they run; one that runs twice, twice."""
     for name, module in model._modules.items():  # named_children leaves out a module that occurs again
         if module is None:
             continue
         if is_sequence(module):
-            yield from _flat(module, f"{prefix}{name}.")
+            yield from in_a_row(module, f"{prefix}{name}.")
         else:
             yield prefix + name, module
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +55,11 @@ class Layout:
             for name, arrays in self.cover.items()
             if (found := tuple(new for units in arrays if (new := number[units]).any()))
         }
+
+    def only(self, names: Sequence[str]) -> "Layout":
+        """The layout with these of its entries, in its order."""
+        chosen = {entry.name: entry for entry in self.entries if entry.name in names}
+        return replace(self, entries=tuple(chosen.values()), cover=self.cover_of(chosen))
 
     @property
     def names(self) -> tuple[str, ...]:
