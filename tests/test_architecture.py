@@ -25,7 +25,7 @@ LEVELS = {
         "named_networks", "networks", "parsing", "probing", "report", "run_folder", "settings", "sources",
         "splits", "store"),
     4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference", "results",
-        "scheduling", "shipping", "studies", "summary", "tables", "terminal"),
+        "scheduling", "shipping", "studies", "summary", "tables", "terminal", "trimmed", "trimming"),
 }  # fmt: skip
 
 

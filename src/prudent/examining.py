@@ -40,7 +40,7 @@ def doctor(
     from prudent.named_networks import named_network
     from prudent.surgery.doctoring import diagnose
 
-    named = named_network(network, data=data, builder=builder, shape=None if input_ is None else _shape(input_))
+    named = named_network(network, data=data, builder=builder, shape=None if input_ is None else shape_of(input_))
     model: Any = getattr(named.network, "model", named.network)
     example = torch.rand(EXAMPLES, *named.shape, generator=torch.Generator().manual_seed(0))
     found = diagnose(model, example)
@@ -52,7 +52,8 @@ def doctor(
     return 0
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def shape_of(text: str) -> tuple[int, ...]:
+    """The shape of one input that an option says. Raises BadInput."""
     try:
         sizes = tuple(int(word) for word in text.split(","))
     except ValueError as error:
