@@ -21,9 +21,9 @@ LEVELS = {
         "low_rank", "masks", "models", "network", "observation", "onnx_graph", "prediction", "probed_layers",
         "pruning", "readings", "reestimation", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring",
         "sensitivities", "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
-    3: ("archive", "assembling", "certificates", "consistency", "data", "export", "files", "keys", "merging",
-        "named_networks", "networks", "parsing", "probing", "report", "run_folder", "settings", "sources",
-        "splits", "store"),
+    3: ("archive", "assembling", "certificates", "consistency", "data", "deadlines", "export", "files", "keys",
+        "layer_times", "merging", "named_networks", "networks", "pacing", "parsing", "probing", "report", "rounding",
+        "run_folder", "settings", "sources", "splits", "store"),
     4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference", "results",
         "scheduling", "shipping", "studies", "summary", "tables", "terminal", "trimmed", "trimming"),
 }  # fmt: skip

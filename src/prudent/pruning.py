@@ -138,7 +138,7 @@ def prune(
     layout = layout_for(model, granularity, example, changing=changing)
     if example is not None and layout is None:
         check_goes(model, example)
-    known = {"seed": seed, "sparsity": amount, "example": example, **_units_known(granularity, layout)}
+    known = {"seed": seed, "sparsity": amount, "example": example, **units_known(granularity, layout)}
     scores = ask_score(model, score, batches, options or {}, known)
     per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
     ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
@@ -177,7 +177,7 @@ def check_goes(model: nn.Module, example: Example) -> None:
         raise BadInput(f"the network does not run on the example: {reason(error)}") from error
 
 
-def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
+def units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
     """What scores may be told of the units: in a traced network they judge weights, of which the layout makes units."""
     if layout is None:
         return {"granularity": granularity}
