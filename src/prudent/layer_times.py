@@ -157,4 +157,6 @@ def _convolution(module: nn.Conv2d, answer: Tensor) -> Layer | None:
 
 
 def _linear(weight: str, value: Tensor, rows: int) -> Site:
-    return Site(weight=weight, layer=Layer(kind="linear", inputs=value.shape[1], batch=rows), width=len(value))
+    return Site(
+        weight=weight, layer=Layer(kind="linear", inputs=value.shape[1], kernel=1, batch=rows), width=len(value)
+    )
