@@ -25,7 +25,8 @@ LEVELS = {
         "layer_times", "merging", "named_networks", "networks", "pacing", "parsing", "probing", "report", "rounding",
         "run_folder", "settings", "sources", "splits", "store"),
     4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference", "results",
-        "scheduling", "shipping", "studies", "summary", "tables", "terminal", "trimmed", "trimming"),
+        "scheduling", "shipping", "studies", "summary", "tables", "terminal", "trimmed", "trimming",
+        "wishes"),
 }  # fmt: skip
 
 

@@ -25,14 +25,11 @@ from prudent.rounding import rounded_widths
 from prudent.runtimes import Runtime, starter
 from prudent.scopes import Scope, check_choice
 from prudent.scoring import ask_score
-from prudent.speed import Race, Speeds, bench
+from prudent.speed import Race, Speeds, bench, doubts
 from prudent.surgery.cutting import plan_of
 from prudent.surgery.plans import Plan
 from prudent.surgery.shrinking import Shrunk, shrink
 from prudent.wording import fixed, percent
-
-PAYS = 0.8
-"""A speed-up below this share of the ratio of multiply-accumulates is worth a warning."""
 
 PROBE_SECONDS, PROBE_TURNS = 0.05, 15
 """For each layer at each width: seconds, and turns at most."""
@@ -203,12 +200,7 @@ def _paced(found: Found, terms: Terms) -> Paced:
         raise BadInput(_how_far(terms, found.closest))
     speeds = found.speeds
     race = speeds.races[0]
-    warnings = list(speeds.warnings)
-    if race.speedup < PAYS * speeds.macs_ratio:
-        warnings.append(
-            f"{fixed(speeds.macs_ratio, 2)} times fewer multiply-accumulates give {fixed(race.speedup, 2)} times the "
-            f"speed in {race.runtime}: what is removed pays less here than it costs in accuracy."
-        )
+    warnings = [*speeds.warnings, *doubts(speeds)]
     if race.hi > terms.budget:
         warnings.append(
             f"The median is within the budget of {_ms(terms.budget)}, but its interval reaches {_ms(race.hi)}."

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prudent.errors import BadInput
-from prudent.shipping import Builder, DataName, Network
+from prudent.shipping import Builder, DataName, Network, shape_of
 from prudent.terminal import AsJson
 
 if TYPE_CHECKING:
@@ -50,17 +49,6 @@ def doctor(
     else:
         _say(type(model).__name__, found)
     return 0
-
-
-def shape_of(text: str) -> tuple[int, ...]:
-    """The shape of one input that an option says. Raises BadInput."""
-    try:
-        sizes = tuple(int(word) for word in text.split(","))
-    except ValueError as error:
-        raise BadInput(f"--input takes whole numbers with commas, such as 3,224,224; got {text!r}") from error
-    if min(sizes) < 1:
-        raise BadInput(f"--input takes sizes of at least 1; got {text!r}")
-    return sizes
 
 
 def _say(name: str, found: "Diagnosis") -> None:

@@ -1,6 +1,6 @@
 """A named network pruned, cut, proved and fine-tuned as a command line asks for it, with what each step did."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
@@ -12,55 +12,27 @@ from prudent.assembling import Architecture
 from prudent.assessment import loss_and_error
 from prudent.batches import Batches
 from prudent.budgets import macs_left
-from prudent.errors import BadInput, UnknownName
+from prudent.deadlines import Paced, prune_to_latency
+from prudent.errors import BadInput
 from prudent.masks import Mask
 from prudent.named_networks import Named
-from prudent.network import macs
+from prudent.network import Scores, macs
 from prudent.networks import Saved, kept_parameters, pack
 from prudent.pruning import Pruned, prune
-from prudent.scopes import Scope, check_choice
+from prudent.scopes import Scope
 from prudent.scores import SCORES
+from prudent.speed import Race, Speeds, bench, doubts
+from prudent.splits import Data
 from prudent.surgery.shrinking import Shrunk, shrink
 from prudent.training import train
 from prudent.units import Granularity
+from prudent.wishes import CUT, Wish, check_examples, check_wish, reads_examples, runtime_of
 
 EXAMPLES = 2
 """Random inputs that the network is traced with: what they hold does not matter, and one could be taken for none."""
 
-OFFERED = ("channel", "head", "weight")
-"""Granularities that need no further numbers."""
-
-CUT = ("channel", "head")
-"""Granularities of what can be cut out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is asked for.
-
-    Args:
-        sparsity, parameters, macs: how much, by one of them, as for `prudent.prune`; macs are of one input.
-        score: name in prudent.scores, or "package.module:callable".
-        granularity, scope, minimum, changing, seed: as for `prudent.prune`.
-        shrink: whether channels and heads are cut out.
-        epochs: of training afterwards.
-        lr: its learning rate, which falls to 0.
-        examples: of the training split that a score reads, at most.
-    """
-
-    sparsity: float | None = None
-    parameters: int | None = None
-    macs: int | None = None
-    score: str = "magnitude"
-    granularity: str = "channel"
-    scope: str = "global"
-    minimum: int = 0
-    changing: bool = False
-    shrink: bool = True
-    seed: int = 0
-    epochs: int = 0
-    lr: float = 1e-3
-    examples: int = 1024
+TURNS = 30
+"""Timed passes of each network where a speed is looked at, and no budget asks for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +60,8 @@ class Trimmed:
         before, after: sizes.
         errors: "dense", "pruned", "fine_tuned" -> share of wrong decisions on the validation split; empty without
             labelled data.
+        paced: how a latency budget was met; None without one.
+        race: the smaller network measured beside the dense one; None if it was not.
         warnings: one sentence each.
     """
 
@@ -96,35 +70,34 @@ class Trimmed:
     before: Size
     after: Size
     errors: Mapping[str, float] = field(default_factory=dict)
+    paced: Paced | None = None
+    race: Race | None = None
     warnings: tuple[str, ...] = ()
 
 
-def trimmed_network(named: Named, wish: Wish) -> Trimmed:
-    """Prune a named network, cut out what is gone with a proof, and fine-tune what is left.
+def trimmed_network(named: Named, wish: Wish, *, tell: Callable[[str], None] = lambda _: None) -> Trimmed:
+    """Prune a named network, cut out what is gone with a proof, measure it if asked to, and fine-tune what is left.
 
     Args:
         named: a plain network, or a masked one whose zeros stay. Not changed.
         wish: what is asked for.
+        tell: gets each warning when it is known: those on speed before any training.
 
     Raises:
         BadInput: a smaller network, a wish without an amount or that cannot be met, a score or training without data.
-        UnknownName: no such score, granularity or scope.
+        UnknownName: no such score, granularity, scope or runtime.
         CannotPrune: nothing to cut, or a cut that cannot be proved for any layer.
     """
     model, within = _start(named.network)
-    check_choice("scope", wish.scope, Scope)
-    if wish.granularity not in OFFERED:
-        raise UnknownName.of("granularity of `prudent prune`", wish.granularity, OFFERED)
+    check_wish(wish, masked=within is not None)
     data = None if named.data is None else named.data()
-    _check_data(wish, known=data is not None)
+    check_examples(wish, known=data is not None)
     example = example_of(named.shape)
-    reads = None
-    if data is not None and _needs(wish.score):
-        train_split = data.train.batches()
-        labels = None if train_split.labels is None else train_split.labels[: wish.examples]
-        reads = replace(train_split, inputs=train_split.inputs[: wish.examples], labels=labels)
-    pruned = _pruned(model, within, wish, example, reads)
-    network: Pruned | Shrunk = shrink(pruned, example) if wish.shrink and wish.granularity in CUT else pruned
+    network, paced, speeds = _cut(model, within, wish, example, None if data is None else _read(data, wish))
+    warnings = [*_warnings(named, network, wish)]
+    warnings += paced.warnings if paced is not None else () if speeds is None else (*speeds.warnings, *doubts(speeds))
+    for warning in warnings:
+        tell(warning)
     errors: dict[str, float] = {}
     check = None if data is None else data.validation.batches()
     if check is not None and check.labels is not None:
@@ -139,8 +112,50 @@ def trimmed_network(named: Named, wish: Wish) -> Trimmed:
         before=_size(named.network, named.architecture, example),
         after=_size(network, named.architecture, example),
         errors=errors,
-        warnings=_warnings(named, network, wish),
+        paced=paced,
+        race=paced.race if paced is not None else None if speeds is None else speeds.races[0],
+        warnings=tuple(warnings),
     )
+
+
+def _read(data: Data, wish: Wish) -> Batches | None:
+    """The examples that the score reads; None if it reads none."""
+    if not reads_examples(wish.score):
+        return None
+    train = data.train.batches()
+    labels = None if train.labels is None else train.labels[: wish.examples]
+    return replace(train, inputs=train.inputs[: wish.examples], labels=labels)
+
+
+def _cut(
+    model: nn.Module, within: Mask | None, wish: Wish, example: Tensor, reads: Batches | None
+) -> tuple[Pruned | Shrunk, Paced | None, Speeds | None]:
+    score = wish.score if ":" not in wish.score else SCORES.find(wish.score)
+    if wish.latency is not None:
+        paced = prune_to_latency(
+            model, example, milliseconds=wish.latency, runtime=runtime_of(wish, "onnxruntime"), batch=wish.batch,
+            threads=wish.threads, granularity="head" if wish.granularity == "head" else "channel", score=score,
+            scope=cast("Scope", wish.scope), minimum=max(1, wish.minimum), changing=wish.changing, batches=reads,
+            seed=wish.seed, seconds=wish.seconds,
+        )  # fmt: skip
+        return paced.shrunk, paced, None
+    pruned = _pruned(model, within, wish, score, example, reads)
+    if not wish.shrink or wish.granularity not in CUT:
+        return pruned, None, None
+    small = shrink(pruned, example)
+    if wish.runtime is None and not wish.epochs:
+        return small, None, None
+    # training takes longer than looking whether it is worth while
+    speeds = bench(
+        small,
+        model,
+        example,
+        runtimes=[runtime_of(wish, "eager")],
+        batches=[wish.batch],
+        threads=[wish.threads],
+        turns=TURNS,
+    )
+    return small, None, speeds
 
 
 def example_of(shape: tuple[int, ...], count: int = EXAMPLES) -> Tensor:
@@ -157,22 +172,16 @@ def _start(network: Saved) -> tuple[nn.Module, Mask | None]:
     return (network.model, network.mask) if isinstance(network, Pruned) else (network, None)
 
 
-def _needs(score: str) -> bool:
-    """Whether a score reads examples; one of somebody's own gets them where there are any."""
-    return ":" in score or bool({"data", "labels"} & set(SCORES.constant(score, "NEEDS") or ()))
-
-
-def _check_data(wish: Wish, *, known: bool) -> None:
-    SCORES.find(wish.score)
-    if not known and wish.epochs:
-        raise BadInput(f"training for {wish.epochs} epochs needs examples: name a data set with --data")
-    if not known and ":" not in wish.score and _needs(wish.score):
-        raise BadInput(f"score {wish.score!r} reads examples: name a data set with --data")
-
-
-def _pruned(model: nn.Module, within: Mask | None, wish: Wish, example: Tensor, reads: Batches | None) -> Pruned:
+def _pruned(
+    model: nn.Module,
+    within: Mask | None,
+    wish: Wish,
+    score: str | Callable[..., Scores],
+    example: Tensor,
+    reads: Batches | None,
+) -> Pruned:
     make = partial(
-        prune, model, score=wish.score if ":" not in wish.score else SCORES.find(wish.score), batches=reads,
+        prune, model, score=score, batches=reads,
         granularity=cast("Granularity", wish.granularity), scope=cast("Scope", wish.scope), minimum=wish.minimum,
         changing=wish.changing, example=example, within=within, seed=wish.seed,
     )  # fmt: skip

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prudent.errors import BadInput
-from prudent.examining import shape_of
-from prudent.shipping import Builder, DataName, Network
+from prudent.shipping import Builder, DataName, Network, milliseconds_of, runtime_of, shape_of, short
 from prudent.terminal import AsJson, print_table
 
 if TYPE_CHECKING:
-    from prudent.trimmed import Trimmed, Wish
+    from prudent.trimmed import Trimmed
+    from prudent.wishes import Wish
 
-AMOUNT, CHOICE, TRAINING, PLACE = "How much", "What", "Training afterwards", "From where, to where"
+AMOUNT, CHOICE, CLOCK, TRAINING, PLACE = "How much", "What", "By the clock", "Training afterwards", "From, to"
 
 
 def trim(
@@ -30,6 +30,12 @@ def trim(
     macs: Annotated[
         int | None,
         typer.Option(min=1, help="So many multiply-accumulates may remain for one input.", rich_help_panel=AMOUNT),
+    ] = None,
+    latency_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="So long may a pass take, as 5ms: widths are planned by timing layers.", rich_help_panel=AMOUNT
+        ),
     ] = None,
     granularity: Annotated[
         str,
@@ -64,6 +70,13 @@ def trim(
         int, typer.Option(min=0, metavar="EPOCHS", help="Passes over the training examples.", rich_help_panel=TRAINING)
     ] = 0,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam, falling to 0.", rich_help_panel=TRAINING)] = 1e-3,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="Measure in it: onnx, eager or compile; default with a budget: onnx.", rich_help_panel=CLOCK),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Inputs in a measured pass.", rich_help_panel=CLOCK)] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.", rich_help_panel=CLOCK)] = 1,
+    seconds: Annotated[float, typer.Option(help="For the search for widths, about.", rich_help_panel=CLOCK)] = 60.0,
     data: DataName = None,
     input_: Annotated[
         str | None, typer.Option("--input", help="Shape of one input, as 3,224,224, where there is no data set.")
@@ -77,9 +90,9 @@ def trim(
 ) -> int:
     """Prune a network, cut out what is gone, prove that nothing else changed, and save it.
 
-    Say how much with one of --sparsity, --parameters and --macs. Channels and attention heads are cut out, and the
-    smaller network is compared with the masked one in double precision: what cannot be proved is put back, with the
-    reason. The folder can be given to `prudent export`, `prudent bench` and prudent.load.
+    Say how much with one of --sparsity, --parameters, --macs and --latency-budget. Channels and attention heads are
+    cut out, and the smaller network is compared with the masked one in double precision: what cannot be proved is put
+    back, with the reason. The folder can be given to `prudent export`, `prudent bench` and prudent.load.
 
     Examples:
 
@@ -87,18 +100,26 @@ def trim(
 
     prudent prune my_package.nets:resnet --input 3,224,224 --macs 2000000000 --scope layer
 
+    prudent prune resnet_cifar --data cifar10 --latency-budget 2ms --runtime onnx --fine-tune 10
+
     prudent prune vit --data cifar10 --granularity head --sparsity 0.25 --score taylor
     """
     from prudent.named_networks import named_network
-    from prudent.trimmed import Wish, trimmed_network
+    from prudent.trimmed import trimmed_network
+    from prudent.wishes import Wish
 
     wish = Wish(
         sparsity=sparsity, parameters=parameters, macs=macs, score=score, granularity=granularity, scope=scope,
-        minimum=minimum, changing=changing, shrink=not no_shrink, seed=seed, epochs=fine_tune, lr=lr, examples=examples,
+        latency=None if latency_budget is None else milliseconds_of(latency_budget),
+        runtime=None if runtime is None else runtime_of(runtime), batch=batch, threads=threads,
+        seconds=seconds, minimum=minimum, changing=changing,
+        shrink=not no_shrink, seed=seed, epochs=fine_tune, lr=lr, examples=examples,
     )  # fmt: skip
     _check_out(out, network)
     shape = None if input_ is None else shape_of(input_)
-    made = trimmed_network(named_network(network, data=data, builder=builder, shape=shape), wish)
+    named = named_network(network, data=data, builder=builder, shape=shape)
+    # on the other stream, at once: whoever waits for training reads it before the results
+    made = trimmed_network(named, wish, tell=lambda warning: typer.echo(f"Warning: {warning}", err=True))
     _save(made, out)
     if as_json:
         typer.echo(json.dumps(_machine(made, wish, out), indent=1))
@@ -139,8 +160,20 @@ def _machine(made: "Trimmed", wish: "Wish", out: Path) -> dict[str, Any]:
         "kept": dict(getattr(network, "kept", {})),
         "changing": list(getattr(network, "changing", ())),
         "errors": dict(made.errors),
+        "latency": _latency(made),
         "warnings": list(made.warnings),
     }
+
+
+def _latency(made: "Trimmed") -> dict[str, Any] | None:
+    if made.race is None:
+        return None
+    paced = made.paced
+    found: dict[str, Any] = {"measured": asdict(made.race)}
+    if paced is not None:
+        found |= {"budget": paced.budget, "dense": paced.dense, "predicted": paced.predicted}
+        found |= {"attempts": paced.attempts, "rounded": {name: list(pair) for name, pair in paced.rounded.items()}}
+    return found
 
 
 def _say(made: "Trimmed", out: Path) -> None:
@@ -159,10 +192,8 @@ def _say(made: "Trimmed", out: Path) -> None:
         )
     ]
     print_table("", ("", "before", "after", ""), rows, narrow=True)
-    for line in (*_proof_lines(network), *_error_lines(made)):
+    for line in (*_proof_lines(network), *_latency_lines(made), *_error_lines(made)):
         typer.echo(line)
-    for warning in made.warnings:
-        typer.echo(f"Warning: {warning}")
     typer.echo(f"Saved in {out}")
 
 
@@ -184,6 +215,26 @@ def _proof_lines(network: Any) -> list[str]:  # noqa: ANN401 (Pruned or Shrunk; 
         lines.append("The network's own code holds sizes that cannot change, so it was cut as a graph.")
     lines += [f"Put back, as zeros: {layer}: {why}" for layer, why in network.kept.items()]
     lines += [f"Has the statistics of what is left: {name}" for name in network.changing]
+    return lines
+
+
+def _latency_lines(made: "Trimmed") -> list[str]:
+    race, paced = made.race, made.paced
+    if race is None:
+        return []
+    asked = (
+        "" if paced is None else f" for a budget of {short(paced.budget)} ms (predicted: {short(paced.predicted)} ms)"
+    )
+    lines = [
+        (
+            f"Measured in {race.runtime}, batch {race.batch}: {short(race.milliseconds)} ms "
+            f"({short(race.lo)} to {short(race.hi)}){asked}; dense {short(race.beside)} ms, so {short(race.speedup)} "
+            "times as fast."
+        )
+    ]
+    if paced is not None and paced.rounded:
+        widths = ", ".join(f"{name.removesuffix('.weight')} {a} to {b}" for name, (a, b) in paced.rounded.items())
+        lines.append(f"Widths that this machine likes better: {widths}.")
     return lines
 
 
