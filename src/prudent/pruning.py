@@ -19,6 +19,7 @@ from prudent.network import Reweighted, Scores, duplicate, evaluating, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scoring import ask_score, name_of_score
 from prudent.surgery.layouts import Layout
+from prudent.surgery.structures import structures
 from prudent.units import Granularity, Reduction, Units
 
 
@@ -100,9 +101,10 @@ def prune(
         block: (rows, columns) for "block".
         reduction: how the scores of a unit's weights become its own: "sum", "mean", "max" or "l2".
         layers: names of the layers to prune; None for all that can be.
-        scope: "global" ranks all units together, "layer" removes the same fraction in each layer, "row" in each row of
+        scope: "global" ranks all units together, "isomorphic" channels or heads of layers of the same structure (the
+            sparsity is met in each kind), "layer" removes the same fraction in each layer, "row" in each row of
             outputs, "erdos_renyi" and "erdos_renyi_kernel" fractions that depend on the layers' shapes.
-        minimum: at least so many units stay in every layer, under scope "global".
+        minimum: at least so many units stay in every layer, under scopes "global" and "isomorphic".
         control: put a control in the method's place (see prudent.controls): "random", "shuffled", "inverted", "reinit".
         batches: examples for scores that need data, of the train or validation split.
         example: inputs (batch, ...) that the network is tried on before anything else, if given; a score that needs
@@ -145,6 +147,7 @@ def prune(
     make = partial(
         _selected, layout, ranked, scope=scope, granularity=granularity, pattern=pattern, block=block,
         fractions=fractions, minimum=minimum if layout is None else max(minimum, 1), within=within, like=like,
+        kinds=structures(model, layout) if scope == "isomorphic" and granularity in ("channel", "head") else None,
     )  # fmt: skip
     if parameters is not None or macs is not None:
         mask = _within_budget(model, make, ranked, parameters, macs, example)
@@ -158,13 +161,9 @@ def prune(
         reweight(start, scores, removed)
     zero(start, removed)
     return Pruned(
-        model=start,
-        mask=mask,
-        score=name_of_score(score),
-        scope=scope if fractions is None else "fractions",
-        requested=mask.sparsity if amount is None else amount,
-        layout=layout,
-    )
+        model=start, mask=mask, score=name_of_score(score), scope=scope if fractions is None else "fractions",
+        requested=mask.sparsity if amount is None else amount, layout=layout,
+    )  # fmt: skip
 
 
 def check_goes(model: nn.Module, example: Example) -> None:
