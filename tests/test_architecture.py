@@ -17,7 +17,7 @@ LEVELS = {
     1: ("bounds", "calibration", "certification", "detection", "evaluation", "intervals", "planning", "risks",
         "uncertainty"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
-        "comparison", "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency",
+        "comparison", "computed", "controls", "demands", "dropnet", "examples", "gradients", "granularities", "latency",
         "low_rank", "masks", "models", "network", "observation", "onnx_graph", "prediction", "probed_layers",
         "pruning", "readings", "reestimation", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring",
         "sensitivities", "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),

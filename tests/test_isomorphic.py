@@ -85,6 +85,19 @@ def test_depthwise_convolutions_are_an_operation_of_their_own():
     assert frozenset({"conv_last"}) in found
 
 
+def test_a_depthwise_convolution_is_unlike_a_second_sum():
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.deep, self.end_a = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1)
+            self.b, self.also, self.end_b = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+
+        def forward(self, x):
+            return (self.end_a(self.deep(self.a(x))) + self.end_b(self.b(x) + self.also(x))).mean((2, 3))
+
+    assert kinds(Sums(), X) == {frozenset({"a"}), frozenset({"b"})}
+
+
 def test_plain_networks():
     torch.manual_seed(0)
     model = nn.Sequential(
