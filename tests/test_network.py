@@ -1,11 +1,14 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
 
 from prudent.errors import BadInput, CannotPrune
 from prudent.network import check_runs, evaluating, fingerprint, macs, macs_by_layer, parameters, prunable, seeded
+from prudent.pruning import prune
 from tests.conftest import chain
 
 
@@ -31,10 +34,84 @@ def test_masked_and_parametrised_and_lazy_layers_are_refused_with_what_to_do():
     torch_prune.l1_unstructured(masked[0], "weight", 0.5)
     with pytest.raises(CannotPrune, match=r"torch\.nn\.utils\.prune\.remove"):
         prunable(masked)
-    with pytest.raises(CannotPrune, match="layer '0' has no stored weight"):
-        prunable(nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4))))
     with pytest.raises(CannotPrune, match="run the network once"):
         prunable(nn.Sequential(nn.LazyLinear(3)))
+
+
+def old(how, layer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which torch tells to use the newer one
+        return how(layer)
+
+
+PARAMETRISED = "parametrize.remove_parametrizations(layer, 'weight')"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "undo", "call"),
+    [
+        (parametrizations.weight_norm, "WeightNorm", parametrize.remove_parametrizations, PARAMETRISED),
+        (parametrizations.spectral_norm, "SpectralNorm", parametrize.remove_parametrizations, PARAMETRISED),
+        (parametrizations.orthogonal, "Orthogonal", parametrize.remove_parametrizations, PARAMETRISED),
+        (
+            lambda layer: old(nn.utils.weight_norm, layer), "weight_norm", nn.utils.remove_weight_norm,
+            "torch.nn.utils.remove_weight_norm(layer, 'weight')",
+        ),
+        (
+            lambda layer: old(nn.utils.spectral_norm, layer), "spectral_norm", nn.utils.remove_spectral_norm,
+            "torch.nn.utils.remove_spectral_norm(layer, 'weight')",
+        ),
+        (
+            lambda layer: torch_prune.l1_unstructured(layer, "weight", 0.5), "a mask of torch.nn.utils.prune",
+            torch_prune.remove, "torch.nn.utils.prune.remove(layer, 'weight')",
+        ),
+    ],
+)  # fmt: skip
+def test_weights_that_are_computed_are_refused_with_the_call_that_helps(change, kind, undo, call):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+    change(model[2])
+    with pytest.raises(CannotPrune, match="layer '2' does not store its weight") as told:
+        prunable(model)
+    assert f"by {kind}: call " in str(told.value)
+    assert f"{call} first" in str(told.value)
+    x = torch.rand(5, 6)
+    expected = model.eval()(x)
+    undo(model[2], "weight")  # what was advised works, and keeps what the layer computes
+    assert list(prunable(model)) == ["0.weight", "2.weight"]
+    torch.testing.assert_close(model(x), expected)
+    assert prune(model, sparsity=0.5, granularity="channel").sparsity == 0.5
+
+
+def test_other_modules_that_compute_parameters():
+    attention = nn.TransformerEncoderLayer(12, 3, 20, batch_first=True)
+    parametrizations.weight_norm(attention.self_attn, "in_proj_weight")
+    with pytest.raises(CannotPrune, match="layer 'self_attn' does not store its in_proj_weight"):
+        prune(attention, sparsity=0.5)  # not only what else could be pruned
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells, self.fc = nn.LSTM(6, 8, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.fc(self.cells(x)[0][:, -1])
+
+    model = Recurrent()
+    parametrizations.weight_norm(model.cells, "weight_hh_l0")
+    assert prune(model, sparsity=0.5).sparsity == pytest.approx(0.5)  # single weights of other layers
+    with pytest.raises(CannotPrune, match="layer 'cells' does not store its weight_hh_l0: .* by WeightNorm"):
+        prune(model, sparsity=0.5, granularity="channel", example=torch.rand(2, 5, 6))
+    parametrize.remove_parametrizations(model.cells, "weight_hh_l0")
+    assert prune(model, sparsity=0.5, granularity="channel", example=torch.rand(2, 5, 6)).sparsity == 0.5
+
+
+def test_weights_of_code_of_ones_own():
+    layer = nn.Linear(3, 2)
+    del layer.weight
+    layer.weight = torch.rand(2, 3)
+    with pytest.raises(CannotPrune, match="by code of its own: make it a parameter first"):
+        prunable(nn.Sequential(layer))
 
 
 def test_evaluating_restores_every_mode_even_after_an_error():

@@ -13,7 +13,7 @@ from prudent.errors import BadInput, PrudentError, UnknownName
 from prudent.intervals import median_interval
 from prudent.pruning import prune
 from prudent.runtimes import starter
-from prudent.speed import bench, odd_widths
+from prudent.speed import bench, doubts, odd_widths
 from prudent.surgery.shrinking import shrink
 from tests.conftest import assert_untouched, chain, images, snapshot
 
@@ -119,6 +119,15 @@ def test_no_gain_is_said_in_words(scripted, own, said):
         (warning,) = speeds.warnings
         assert said in warning
         assert "for 1.50 times fewer multiply-accumulates" in warning
+
+
+@pytest.mark.parametrize(("own", "doubted"), [(0.2, True), (0.168, True), (0.165, False), (0.05, False)])
+def test_speed_that_stays_behind_the_arithmetic_is_doubted(scripted, own, doubted):
+    # the ratio of multiply-accumulates is 1.5, so from a speed-up of 1.2 on nothing is said
+    scripted([own] * 6, [0.2] * 6)
+    found = doubts(bench(PRUNED, DENSE, X, runtimes=["eager"], batches=[4], turns=6, warm_up=2, clock=scripted.clock))
+    assert len(found) == doubted
+    assert all("1.50 times fewer multiply-accumulates give" in sentence for sentence in found)
 
 
 def test_odd_widths_are_those_that_pruning_made():

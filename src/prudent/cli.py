@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prudent import examining, shipping
+from prudent import examining, shipping, trimming
 from prudent._version import __version__
 from prudent.errors import BadInput, PrudentError
 from prudent.terminal import AsJson, print_table
@@ -178,6 +178,7 @@ def methods(as_json: AsJson = False) -> int:
 
 
 app.command("doctor")(examining.doctor)
+app.command("prune")(trimming.trim)
 app.command("export")(shipping.export)
 app.command("bench")(shipping.race)
 

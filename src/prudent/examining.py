@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prudent.errors import BadInput
-from prudent.shipping import Builder, DataName, Network
+from prudent.shipping import Builder, DataName, Network, shape_of
 from prudent.terminal import AsJson
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def doctor(
     from prudent.named_networks import named_network
     from prudent.surgery.doctoring import diagnose
 
-    named = named_network(network, data=data, builder=builder, shape=None if input_ is None else _shape(input_))
+    named = named_network(network, data=data, builder=builder, shape=None if input_ is None else shape_of(input_))
     model: Any = getattr(named.network, "model", named.network)
     example = torch.rand(EXAMPLES, *named.shape, generator=torch.Generator().manual_seed(0))
     found = diagnose(model, example)
@@ -50,16 +49,6 @@ def doctor(
     else:
         _say(type(model).__name__, found)
     return 0
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(word) for word in text.split(","))
-    except ValueError as error:
-        raise BadInput(f"--input takes whole numbers with commas, such as 3,224,224; got {text!r}") from error
-    if min(sizes) < 1:
-        raise BadInput(f"--input takes sizes of at least 1; got {text!r}")
-    return sizes
 
 
 def _say(name: str, found: "Diagnosis") -> None:

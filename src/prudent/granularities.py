@@ -12,7 +12,7 @@ from prudent.errors import BadInput, CannotPrune
 from prudent.examples import Example
 from prudent.masks import Mask
 from prudent.network import Reweighted, Scores, is_sequence, prunable
-from prudent.scopes import Scope, weight_name
+from prudent.scopes import TOGETHER, Scope, weight_name
 from prudent.surgery.chain import links
 from prudent.surgery.layouts import Layout, layout
 from prudent.surgery.ranking import scores_of_units
@@ -84,8 +84,8 @@ def unit_scores(
 ) -> Scores:
     """Scores of units, under the names and in the shapes of a mask of that granularity.
 
-    Under global scope the scores of units that are sums over weights are divided by their layer's mean, since they grow
-    with the number of weights in a unit; scores that judge whole channels are taken as they are.
+    Under global and isomorphic scope the scores of units that are sums over weights are divided by their layer's mean,
+    since they grow with the number of weights in a unit; scores that judge whole channels are taken as they are.
 
     Args:
         model: the network that the scores are of. Not changed.
@@ -106,7 +106,7 @@ def unit_scores(
         found = scores_of_units(layout, scores, units.reduction)
         found = {name: found[name] for name in _chosen(found, units.layers)}
         given = all(name in scores and scores[name].shape == score.shape for name, score in found.items())
-        return found if scope != "global" or given else {name: _comparable(score) for name, score in found.items()}
+        return found if scope not in TOGETHER or given else {name: _comparable(score) for name, score in found.items()}
     if units.granularity == "channel":
         found = _of_channels(model, scores, units.reduction)
     if units.granularity == "head":
@@ -118,7 +118,7 @@ def unit_scores(
         found = {name: _of_blocks(name, score, units) for name, score in found.items()}
     if units.granularity == "n:m":
         _check_pattern(found, units.pattern)
-    if scope == "global" and units.granularity in ("block", "channel", "head"):
+    if scope in TOGETHER and units.granularity in ("block", "channel", "head"):
         found = {name: _comparable(score) if scores[name].ndim > 1 else score for name, score in found.items()}
     return Reweighted(found, scores.weights) if isinstance(scores, Reweighted) else found
 

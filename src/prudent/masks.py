@@ -13,7 +13,7 @@ from torch import Tensor
 from prudent.bundles import NOT_FINITE, Array, bundle_order, bundled, keep_highest_bundles, unbundled
 from prudent.errors import BadInput
 from prudent.network import Scores
-from prudent.scopes import Scope, check_choice, check_sparsity, count, groups
+from prudent.scopes import TOGETHER, Scope, check_choice, check_sparsity, count, groups
 from prudent.units import Granularity, check_shape_of_unit
 
 
@@ -95,6 +95,7 @@ def select(
     minimum: int = 0,
     within: Mask | None = None,
     like: Mask | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Mask:
     """Keep the units with the highest scores.
 
@@ -105,13 +106,15 @@ def select(
         scores: name -> finite tensor; one number for each unit.
         sparsity: fraction of all units to be removed, in [0, 1); counts what `within` removed already. Not used with
             `fractions`, `like` or granularity "n:m", which say it themselves.
-        scope: "global" ranks all units together, "layer" removes the same fraction in each layer, "row" in each row of
-            outputs; "erdos_renyi" and "erdos_renyi_kernel" spread it over layers by their sizes (see prudent.scopes).
+        scope: "global" ranks all units together, "isomorphic" those of layers of the same kind, "layer" removes the
+            same fraction in each layer, "row" in each row of outputs; "erdos_renyi" and "erdos_renyi_kernel"
+            spread it over layers by their sizes (see prudent.scopes).
         granularity, pattern, block: what the mask will call a unit (see `Mask`).
         fractions: name -> the fraction to remove in that layer; layers that are not named stay whole.
-        minimum: at least so many units stay in every layer, under scope "global".
+        minimum: at least so many units stay in every layer, under scopes "global" and "isomorphic".
         within: a mask whose removed units stay removed.
         like: a mask whose number of removed units in each layer is copied.
+        kinds: name -> what its units are like, for scope "isomorphic" (see prudent.surgery.structures).
 
     Raises:
         BadInput: sparsity outside [0, 1) or so high that nothing would be left, or less than `minimum` allows; scores
@@ -129,7 +132,7 @@ def select(
     for name, order in orders.items():
         values[name], alive[name] = bundled(values[name], alive[name], order)
     # under a ranking of several layers a bundle counts as many units as it has; in a layer alone it is one of its own
-    everywhere = scope == "global" and fractions is None and like is None and len(names) > 1
+    everywhere = scope in TOGETHER and fractions is None and like is None and len(names) > 1
     shapes = {name: rows[name].shape if everywhere and name in rows else v.shape for name, v in values.items()}
     kept: dict[str, Array] = {}
     if granularity == "n:m":
@@ -142,13 +145,14 @@ def select(
         removals = None
         if like is not None:
             removals = {n: gone // (len(rows[n]) if n in rows else 1) for n, gone in like.removed_by_layer.items()}
-        for members, removed in groups(shapes, sparsity, scope=scope, fractions=fractions, removals=removals):
+        found = groups(shapes, sparsity, scope=scope, fractions=fractions, removals=removals, kinds=kinds)
+        for members, removed in found:
             ranked, living = [values[name] for name in members], [alive[name] for name in members]
             weights = [len(rows[name]) if name in rows else 1 for name in members]
-            if max(weights) > 1 and len(members) > 1:
+            if max(weights) > 1 and everywhere:
                 chosen = keep_highest_bundles(ranked, living, weights, removed, minimum)
             else:
-                chosen = _keep_highest(ranked, living, removed, minimum if len(members) > 1 else 0)
+                chosen = _keep_highest(ranked, living, removed, minimum if everywhere else 0)
             kept |= dict(zip(members, chosen, strict=True))
     for name, order in orders.items():
         kept[name] = unbundled(kept[name], order)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from prudent.assembling import Architecture
-from prudent.building import build
 from prudent.data import DATA
 from prudent.errors import BadInput, reason
 from prudent.files import read_file
@@ -29,15 +28,19 @@ class Named:
 
     Args:
         network: a plain, masked or smaller one.
+        architecture: of the network it was pruned from, or of itself.
         dense: makes the network that it was pruned from, or where that is not there one of its architecture.
         shape: of one input.
         data: loads the data set; None if none was named and the network's run does not name one.
+        fresh: whether its weights are freshly drawn, and no file's.
     """
 
     network: Saved
+    architecture: Architecture
     dense: Callable[[], nn.Module]
     shape: tuple[int, ...]
     data: Callable[[], Data] | None
+    fresh: bool = False
 
     def inputs(self, split: str, most: int) -> Tensor:
         """At most so many inputs of a split of its data.
@@ -85,7 +88,7 @@ def named_network(
     if (beside / DESCRIPTION).is_file():
         dense = partial(_dense, beside, architecture.build)
     network = load(folder, build=architecture.build)
-    return Named(network=network, dense=dense, shape=architecture.shape, data=found)
+    return Named(network=network, architecture=architecture, dense=dense, shape=architecture.shape, data=found)
 
 
 def _fresh(name: str, data: str | None, builder: str | None, shape: tuple[int, ...] | None) -> Named:
@@ -96,14 +99,19 @@ def _fresh(name: str, data: str | None, builder: str | None, shape: tuple[int, .
         )
     if builder is not None:
         raise BadInput(f"--build is for networks in a folder; {name!r} is built itself")
-    if data is None and shape is not None:
-        alone = partial(build, name, shape, 10, seed=0, options={})
-        return Named(network=alone(), dense=alone, shape=shape, data=None)
-    if data is None:
+    if data is None and shape is None:
         raise BadInput(f"network {name!r} needs --data, which says the shape of its inputs and the number of classes")
-    found = load_data(data, {})
-    made = partial(build, name, found.shape, len(found.classes), seed=0, options={})
-    return Named(network=made(), dense=made, shape=found.shape, data=partial(load_data, data, {}))
+    if data is not None:
+        found = load_data(data, {})
+        shape, classes = found.shape, len(found.classes)
+    else:
+        classes = 10
+    architecture = Architecture(name=name, shape=shape or (), classes=classes, options={})
+    source = None if data is None else partial(load_data, data, {})
+    return Named(
+        network=architecture.build(), architecture=architecture, dense=architecture.build, shape=shape or (),
+        data=source, fresh=True,
+    )  # fmt: skip
 
 
 def _described(folder: Path) -> dict[str, Any]:

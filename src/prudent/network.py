@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from prudent.computed import check_stored, computed_in, not_stored
 from prudent.errors import BadInput, CannotPrune, reason
 from prudent.examples import Example, arguments
 
@@ -77,6 +78,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     seen: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
+            check_stored(module, name)
             for own in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
                 projection = module._parameters.get(own)
                 if projection is not None and id(projection) not in seen:
@@ -86,10 +88,8 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
             continue
         weight = module._parameters.get("weight")
         if not isinstance(weight, nn.Parameter):
-            raise CannotPrune(
-                f"layer {name!r} has no stored weight (masked by torch.nn.utils.prune, or parametrised): make it "
-                "permanent first, with torch.nn.utils.prune.remove or parametrize.remove_parametrizations"
-            )
+            advice = dict(computed_in(module)).get("weight", "code of its own: make it a parameter first")
+            raise CannotPrune(not_stored(name, "weight", advice))
         if isinstance(weight, nn.parameter.UninitializedParameter):
             raise CannotPrune(f"layer {name!r} has no shape yet: run the network once on an example input")
         if id(weight) not in seen:

@@ -20,6 +20,7 @@ from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores.magnitude import magnitude
 from prudent.scoring import ask_score, name_of_score, plans_ahead
 from prudent.surgery.layouts import Layout
+from prudent.surgery.structures import structures
 from prudent.units import NOUNS, Granularity, Reduction, Units
 
 
@@ -116,9 +117,10 @@ def prune(
         block: (rows, columns) for "block".
         reduction: how the scores of a unit's weights become its own: "sum", "mean", "max" or "l2".
         layers: name or names of the layers to prune; None for all that can be.
-        scope: "global" ranks all units together, "layer" removes the same fraction in each layer, "row" in each row of
+        scope: "global" ranks all units together, "isomorphic" channels or heads of layers of the same structure (the
+            sparsity is met in each kind), "layer" removes the same fraction in each layer, "row" in each row of
             outputs, "erdos_renyi" and "erdos_renyi_kernel" fractions that depend on the layers' shapes.
-        minimum: at least so many units stay in every layer, under scope "global".
+        minimum: at least so many units stay in every layer, under scopes "global" and "isomorphic".
         control: put a control in the method's place (see prudent.controls): "random", "shuffled", "inverted", "reinit".
         batches: examples for scores that need data, of the train or validation split.
         example: inputs (batch, ...) that the network is tried on before anything else, if given; a score that needs
@@ -163,7 +165,7 @@ def prune(
     # what a score plans for: a budget of weights comes to the same sparsity whatever the scores, others nearly so
     ahead = amount is None and plans_ahead(score, options or {})
     planned = choose(magnitude(model))[1].sparsity if ahead else amount
-    known = {"seed": seed, "sparsity": planned, "example": example, **_units_known(granularity, layout)}
+    known = {"seed": seed, "sparsity": planned, "example": example, **units_known(granularity, layout)}
     scores = ask_score(model, score, batches, options or {}, known)
     per_unit, mask = choose(scores)
     if control is not None:
@@ -174,13 +176,9 @@ def prune(
         reweight(start, scores, removed)
     zero(start, removed)
     return Pruned(
-        model=start,
-        mask=mask,
-        score=name_of_score(score),
-        scope=scope if fractions is None else "fractions",
-        requested=mask.sparsity if amount is None else amount,
-        layout=layout,
-    )
+        model=start, mask=mask, score=name_of_score(score), scope=scope if fractions is None else "fractions",
+        requested=mask.sparsity if amount is None else amount, layout=layout,
+    )  # fmt: skip
 
 
 def check_goes(model: nn.Module, example: Example) -> None:
@@ -193,7 +191,7 @@ def check_goes(model: nn.Module, example: Example) -> None:
         raise BadInput(f"the network does not run on the example: {reason(error)}") from error
 
 
-def _units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
+def units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:
     """What scores may be told of the units: in a traced network they judge weights, of which the layout makes units."""
     if layout is None:
         return {"granularity": granularity}
@@ -235,10 +233,13 @@ def _chosen(
     per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
     ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
 
+    kinds = structures(model, layout) if scope == "isomorphic" and units.granularity in ("channel", "head") else None
+
     def make(sparsity: float | None) -> Mask:
         mask = select(
             ranked, sparsity, scope=scope, granularity=units.granularity, pattern=units.pattern, block=units.block,
             fractions=fractions, minimum=minimum if layout is None else max(minimum, 1), within=within, like=like,
+            kinds=kinds,
         )  # fmt: skip
         return mask if layout is None else replace(mask, cover=layout.cover_of(mask.kept))
 

@@ -7,7 +7,10 @@ from typing import Literal, get_args
 
 from prudent.errors import BadInput, UnknownName
 
-Scope = Literal["global", "layer", "row", "erdos_renyi", "erdos_renyi_kernel"]
+Scope = Literal["global", "isomorphic", "layer", "row", "erdos_renyi", "erdos_renyi_kernel"]
+TOGETHER = ("global", "isomorphic")
+"""Scopes that rank units of several layers together, whose scores must compare."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 Group = tuple[list[str], int]
 """Layers that are ranked together, and how many units they lose."""
@@ -20,19 +23,23 @@ def groups(
     scope: Scope,
     fractions: Mapping[str, float] | None = None,
     removals: Mapping[str, int] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> list[Group]:
     """Which layers are ranked together, and how many units go from each group.
 
     Args:
         shapes: name of the weight -> shape of its units.
         sparsity: fraction of all units to remove; not used with `fractions` or `removals`.
-        scope: "global" makes one group; "layer" one for each layer, of the same fraction; "erdos_renyi" and
-            "erdos_renyi_kernel" one for each layer, of fractions that depend on the shapes (see `erdos_renyi`).
+        scope: "global" makes one group; "isomorphic" one for each kind of layer and "layer" one for each layer, of the
+            same fraction; "erdos_renyi" and "erdos_renyi_kernel" one for each layer, of fractions that depend on the
+            shapes (see `erdos_renyi`).
         fractions: name of a layer or its weight -> fraction to remove there; 0 elsewhere.
         removals: name of the weight -> number to remove there.
+        kinds: name of the weight -> what its units are like, for "isomorphic".
 
     Raises:
-        BadInput: a fraction outside [0, 1), or one that leaves a layer, or everything, empty.
+        BadInput: a fraction outside [0, 1), or one that leaves a layer, or everything, empty; "isomorphic" for units
+            whose kinds are not known.
         UnknownName: no such scope, or a layer in `fractions` that is not among the shapes.
     """
     check_choice("scope", scope, Scope)
@@ -45,6 +52,8 @@ def groups(
     sparsity = check_sparsity(sparsity)
     if scope == "layer":
         return [([name], _in_layer(name, sparsity, size)) for name, size in sizes.items()]
+    if scope == "isomorphic":
+        return _alike(sizes, sparsity, kinds)
     total = count(sparsity, sum(sizes.values()))
     if scope == "global":
         return [(list(shapes), total)]
@@ -143,6 +152,22 @@ def check_choice(what: str, value: str, choices: object) -> None:
     known = get_args(choices)
     if value not in known:
         raise UnknownName.of(what, value, known)
+
+
+def _alike(sizes: Mapping[str, int], sparsity: float, kinds: Mapping[str, str] | None) -> list[Group]:
+    if kinds is None:
+        raise BadInput(
+            'scope "isomorphic" ranks channels or heads of the same structure together: prune with '
+            'granularity="channel" or "head", and an example=... to trace networks that are not layers in a row'
+        )
+    members: dict[str, list[str]] = {}
+    for name in sizes:
+        members.setdefault(kinds[name], []).append(name)
+    return [(names, _of_kind(names, sparsity, sum(sizes[name] for name in names))) for names in members.values()]
+
+
+def _of_kind(names: list[str], sparsity: float, units: int) -> int:
+    return _in_layer(names[0], sparsity, units) if len(names) == 1 else count(sparsity, units)
 
 
 def _in_layer(name: str, sparsity: float, units: int) -> int:

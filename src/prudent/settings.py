@@ -96,7 +96,9 @@ class Method(_Table):
     block: Pair | None = Field(None, description="of block: [rows, columns]")
     reduction: Reduction = Field("sum", description="how scores of weights become those of blocks, channels, heads")
     layers: list[str] | None = Field(None, min_length=1, description="names of the layers to prune; none for all")
-    scope: Scope = Field("global", description="rank all units together, layer by layer, row by row, or by sizes")
+    scope: Scope = Field(
+        "global", description="rank all units together, kind by kind, layer by layer, row by row, or by sizes"
+    )
     minimum: int = Field(0, ge=0, description="at least so many units stay in every layer, under scope global")
     fractions: dict[str, Annotated[float, Field(ge=0, lt=1)]] | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -12,9 +13,13 @@ from prudent.errors import BadInput
 from prudent.terminal import AsJson, print_table
 
 if TYPE_CHECKING:
+    from prudent.named_networks import Named
+    from prudent.runtimes import Runtime
     from prudent.speed import Race, Speeds
 
 FORMATS = ("onnx",)
+UNITS = {"": 1.0, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3}
+"""Unit of a latency budget -> milliseconds."""
 
 Network = Annotated[
     str,
@@ -76,11 +81,23 @@ def race(
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1,32",
     threads: Annotated[str, typer.Option(help="Numbers of threads, with commas.")] = "1",
     turns: Annotated[int, typer.Option(min=6, help="Timed passes of each network in each setting.")] = 50,
+    latency_budget: Annotated[
+        str | None,
+        typer.Option(help="Time for a pass, as 5ms: plan the widths of a dense network for it, or check a pruned one."),
+    ] = None,
     data: DataName = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Shape of one input, as 3,224,224, where there is no data set.")
+    ] = None,
     builder: Builder = None,
     as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
 ) -> int:
-    """Time a pruned network beside the dense one, turn by turn, in PyTorch, torch.compile and ONNX Runtime."""
+    """Time a pruned network beside the dense one, turn by turn, in PyTorch, torch.compile and ONNX Runtime.
+
+    With --latency-budget a dense network is not timed beside another one: widths are planned for the first runtime,
+    batch and number of threads, cut and measured, and nothing is saved (`prudent prune` does that). A pruned network
+    that misses the budget is refused.
+    """
     import torch
 
     from prudent.named_networks import named_network
@@ -88,10 +105,14 @@ def race(
     from prudent.scopes import check_choice
     from prudent.speed import bench
 
-    batches, runtimes = _numbers("batch", batch), [word.strip() for word in runtime.split(",")]
+    batches, runtimes = _numbers("batch", batch), [runtime_of(word.strip()) for word in runtime.split(",")]
     for word in runtimes:
         check_choice("runtime", word, Runtime)
-    named = named_network(network, data=data, builder=builder)
+    budget = None if latency_budget is None else milliseconds_of(latency_budget)
+    shape = None if input_ is None else shape_of(input_)
+    named = named_network(network, data=data, builder=builder, shape=shape)
+    if budget is not None and beside is None and _module(named.network) is named.network:
+        return _plan(named, budget, runtimes[0], batches[0], _numbers("threads", threads)[0], turns, as_json=as_json)
     dense = named.dense() if beside is None else _module(named_network(beside, data=data, builder=builder).network)
     # how long a pass takes does not depend on what is in the image, and the data may not be here
     example = torch.rand(max(batches), *named.shape, generator=torch.Generator().manual_seed(0))
@@ -103,6 +124,41 @@ def race(
         typer.echo(json.dumps(asdict(speeds), indent=1))
     else:
         _say(speeds)
+    over = [race for race in speeds.races if budget is not None and race.milliseconds > budget]
+    if over:
+        raise BadInput(
+            f"the budget of {latency_budget} is missed: {short(over[0].milliseconds)} ms in {over[0].runtime}, batch "
+            f"{over[0].batch}; cut a smaller network with prudent prune --latency-budget {latency_budget}"
+        )
+    return 0
+
+
+def _plan(named: "Named", budget: float, runtime: str, batch: int, threads: int, turns: int, *, as_json: bool) -> int:
+    """Plan the widths of a dense network for a budget, and say what they come to."""
+    import torch
+
+    from prudent.deadlines import prune_to_latency
+
+    example = torch.rand(2, *named.shape, generator=torch.Generator().manual_seed(0))
+    found = prune_to_latency(
+        _module(named.network), example, milliseconds=budget, runtime=cast("Runtime", runtime), batch=batch,
+        threads=threads, turns=turns,
+    )  # fmt: skip
+    widths = {n.removesuffix(".weight"): [k.numel(), int(k.sum())] for n, k in found.pruned.mask.kept.items()}
+    if as_json:
+        said = {"budget": budget, "dense": found.dense, "predicted": found.predicted, "measured": asdict(found.race)}
+        said |= {"widths": widths, "sparsity": found.shrunk.sparsity, "macs_ratio": found.macs_ratio}
+        typer.echo(json.dumps(said | {"warnings": list(found.warnings)}, indent=1))
+        return 0
+    rows = [(name, str(before), str(after)) for name, (before, after) in widths.items()]
+    print_table("Widths", ("layer", "dense", "planned"), rows, narrow=False)
+    race = found.race
+    typer.echo(
+        f"Budget {short(budget)} ms, predicted {short(found.predicted)} ms, measured {short(race.milliseconds)} ms "
+        f"({short(race.lo)} to {short(race.hi)}) in {race.runtime}, batch {race.batch}; dense {short(race.beside)} ms."
+    )
+    for warning in found.warnings:
+        typer.echo(f"Warning: {warning}")
     return 0
 
 
@@ -128,19 +184,51 @@ def _row(race: "Race", macs_ratio: float) -> tuple[str, ...]:
         _spread(race.beside, race.beside_lo, race.beside_hi),
         _spread(race.milliseconds, race.lo, race.hi),
         _spread(race.speedup, race.speedup_lo, race.speedup_hi),
-        _short(macs_ratio),
+        short(macs_ratio),
     )
 
 
 def _spread(middle: float, low: float, high: float) -> str:
-    return f"{_short(middle)}\n({_short(low)}–{_short(high)})"
+    return f"{short(middle)}\n({short(low)}–{short(high)})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Three digits that count: a clock promises no more, and the table fits on a terminal."""
     from prudent.wording import fixed
 
     return fixed(value, max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0)
+
+
+def milliseconds_of(text: str) -> float:
+    """What a latency budget says: "5ms", "800us", "0.5s", or a number of milliseconds.
+
+    Raises:
+        BadInput: no number above 0, or an unknown unit.
+    """
+    found = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(us|µs|ms|s|)\s*", text)
+    try:
+        value = float(found[1]) * UNITS[found[2]] if found else 0.0
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise BadInput(f"--latency-budget takes a time above 0, such as 5ms, 800us or 0.5s; got {text!r}")
+    return value
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """The shape of one input that an option says. Raises BadInput."""
+    try:
+        sizes = tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise BadInput(f"--input takes whole numbers with commas, such as 3,224,224; got {text!r}") from error
+    if min(sizes) < 1:
+        raise BadInput(f"--input takes sizes of at least 1; got {text!r}")
+    return sizes
+
+
+def runtime_of(word: str) -> str:
+    """The runtime that a word means; "onnx" is short for ONNX Runtime."""
+    return "onnxruntime" if word == "onnx" else word
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -22,6 +22,9 @@ from prudent.wording import fixed, percent, plural
 BLOCK = 8
 """Runtimes compute convolutions in blocks of so many channels; a width in between pays for the whole block."""
 
+PAYS = 0.8
+"""A speed-up below this share of the ratio of multiply-accumulates is worth a warning."""
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -150,6 +153,16 @@ def bench(
         parameters_ratio=counts[0][1] / max(1, counts[1][1]),
         odd_widths=odd,
         warnings=(*_masked(network), *(_slow(race, ratio) for race in races if race.speedup_lo <= 1), *_odd(odd)),
+    )
+
+
+def doubts(speeds: Speeds) -> tuple[str, ...]:
+    """A sentence for each setting where the speed-up stays below what the multiply-accumulates suggest, by a fifth."""
+    return tuple(
+        f"{fixed(speeds.macs_ratio, 2)} times fewer multiply-accumulates give {fixed(race.speedup, 2)} times the speed "
+        f"in {race.runtime}, batch {race.batch}: what is removed pays less here than its share of the arithmetic."
+        for race in speeds.races
+        if race.speedup < PAYS * speeds.macs_ratio
     )
 
 

@@ -33,13 +33,17 @@ def gradual(
     training stopped before.
 
     Raises:
-        BadInput: fractions out of order, or every < 1.
+        BadInput: fractions out of order, every < 1, or scope isomorphic.
 
     Source: Zhu, Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, equation 1, from initial sparsity 0.
     """
     check_sparsity(sparsity)
     if not 0 <= begin < end <= 1:
         raise BadInput(f"gradual pruning goes from begin to end, 0 <= begin < end <= 1; got {begin} and {end}")
+    if scope == "isomorphic":
+        raise BadInput(
+            'gradual pruning removes single weights, which have no structure: scope "isomorphic" is for others'
+        )
     if every < 1:
         raise BadInput(f"every counts steps between two removals, 1 or more; got {every}")
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from prudent.computed import check_stored
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
 from prudent.network import attributes_kept, evaluating, prunable
@@ -114,7 +115,8 @@ def trace(model: nn.Module, example: Example) -> Trace:
     signature = signature_of(model, example)
     if model in _TRACED and _TRACED[model][0] == signature:
         return _TRACED[model][1]
-    prunable(model)  # refuses weights that are computed, by masks or parametrisations, and says what to do first
+    check_stored(model)  # a trace would take what is computed for a constant
+    prunable(model)  # refuses networks without layers, and lazy ones
     made = walk(model, export(model, example))
     _TRACED[model] = (signature, made)
     return made
