@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import betabinom, binom
 
-from prudent.anytime import certify_anytime
+from prudent.anytime import certify_anytime, log_beta_binomial
 from prudent.certification import certify
 from prudent.errors import BadInput
 from prudent.types import Losses
@@ -147,3 +147,8 @@ def test_bad_input_is_refused_before_anything_is_evaluated(change, message):
 def test_losses_in_between_are_refused():
     with pytest.raises(BadInput, match="losses of 0 and 1"):
         run(np.full((10, 1), 0.5))
+
+
+def test_the_predictive_chance_is_that_of_scipy():
+    for k, n, a, b in ((0, 10, 0.5, 3.5), (4, 10, 2.5, 30.5), (10, 10, 1.5, 1.5), (300, 9000, 20.5, 600.5)):
+        assert log_beta_binomial(k, n, a, b) == pytest.approx(betabinom.logcdf(k, n, a, b), rel=1e-8, abs=1e-12)

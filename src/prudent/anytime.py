@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import betabinom
+from scipy.special import betaln, logsumexp
 
 from prudent.certification import certify
 from prudent.eprocesses import log_beta_mixture
@@ -143,7 +143,14 @@ def _chance(seen: int, lost: int, n: int, most: int) -> float:
     """Predictive chance that at most `most` of n examples are lost, given the first ones."""
     if seen == n or lost > most:
         return float(lost <= most)
-    return float(betabinom.cdf(most - lost, n - seen, lost + 0.5, seen - lost + 0.5))
+    return float(np.exp(log_beta_binomial(most - lost, n - seen, lost + 0.5, seen - lost + 0.5)))
+
+
+def log_beta_binomial(k: int, n: int, a: float, b: float) -> float:
+    """ln P(K <= k), K ~ BetaBinomial(n, a, b); 0 <= k <= n. (scipy.stats has it, but takes long to import.)"""
+    at = np.arange(min(k, n) + 1.0)
+    choose = -np.log(n + 1.0) - betaln(n - at + 1, at + 1)
+    return min(0.0, float(logsumexp(choose + betaln(at + a, n - at + b) - betaln(a, b))))
 
 
 def _most_losses(n: int, alpha: float, delta: float) -> int:
