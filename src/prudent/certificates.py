@@ -82,7 +82,9 @@ def verify(path: str | Path, *, network: "nn.Module | None" = None, level: Level
         # whatever stands where prudent writes something else: text for a number, no claim, brackets without end
         raise BadInput(f"{path.name} is no certificate written by prudent ({reason(error)})") from error
     if network is not None:
-        _check_network(certificate, network, path)
+        from prudent.network import fingerprint
+
+        check_artefact(certificate, fingerprint(network), path)
     return certificate
 
 
@@ -144,12 +146,17 @@ def _check_rest(written: dict[str, Any], made: dict[str, Any], path: Path) -> No
             raise BrokenCertificate(f"{name!r} of {path.name} is not what its losses and claim give. Do not rely on it")
 
 
-def _check_network(certificate: Certificate, network: "nn.Module", path: Path) -> None:
-    from prudent.network import fingerprint
+def check_artefact(certificate: Certificate, fingerprint: str, path: str | Path) -> None:
+    """Refuse an artefact that is not the one that is certified.
 
+    Raises:
+        BadInput: the certificate certifies none, or does not say which.
+        BrokenCertificate: another fingerprint.
+    """
+    name = Path(path).name
     if certificate.selected is None or not certificate.models:
         what = "certifies no network" if certificate.selected is None else "does not say which networks it is about"
-        raise BadInput(f"{path.name} {what}, so none can be compared with it")
-    if fingerprint(network) != certificate.models[certificate.selected]:
-        name = certificate.names[certificate.selected]
-        raise BrokenCertificate(f"this is not the network that {path.name} certifies ({name}): its weights differ")
+        raise BadInput(f"{name} {what}, so none can be compared with it")
+    if fingerprint != certificate.models[certificate.selected]:
+        chosen = certificate.names[certificate.selected]
+        raise BrokenCertificate(f"this is not the network that {name} certifies ({chosen}): its weights differ")

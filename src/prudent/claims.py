@@ -106,7 +106,10 @@ class Certificate:
                 f"Nothing certified: with {self.n:,} examples, for none of {plural(len(self.names), 'candidate')} "
                 f"could it be shown with {confidence} confidence that {self.bounded()}."
             )
-        return f"With {confidence} confidence, {self.bounded()} at {percent(self.sparsities[self.selected])} sparsity."
+        sparsity = self.sparsities[self.selected]
+        # a file does not say how sparse it is, and has a name instead
+        which = f"at {percent(sparsity)} sparsity" if any(self.sparsities) else f"for {self.names[self.selected]!r}"
+        return f"With {confidence} confidence, {self.bounded()} {which}."
 
     def consequence(self) -> str:
         """What follows for the accuracy where the claim itself is about something else; "" where nothing does.

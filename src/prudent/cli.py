@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from prudent import examining, shipping, trimming
+from prudent import certifying, examining, shipping, trimming, verifying, watching
 from prudent._version import __version__
-from prudent.errors import BadInput, PrudentError
+from prudent.errors import PrudentError
 from prudent.terminal import AsJson, print_table
 
 DONE, REFUSED, NOTHING_CERTIFIED, INTERRUPTED = 0, 2, 3, 130
@@ -113,35 +113,6 @@ def study(
 
 
 @app.command()
-def verify(
-    files: Annotated[list[Path], typer.Argument(help="Certificates (JSON), or folders of them.")],
-    network: Annotated[
-        Path | None, typer.Option(help="Folder of a network that must be the certified one, bit by bit.")
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Recompute certificates from the losses stored beside them. Exits with 2 at the first that does not hold."""
-    from prudent.certificates import verify as verify_file
-
-    found = []
-    module = None if network is None else _network(network)
-    paths = _certificates(files)
-    if module is not None and len(paths) != 1:
-        raise BadInput(f"--network is compared with one certificate; got {len(paths)}: name the one it is about")
-    try:
-        for path in paths:
-            certificate = verify_file(path, network=module)
-            found.append({"file": str(path), "claim": certificate.sentence(), "verified": True})
-            if not as_json:
-                typer.echo(f"verified {path}\n  {certificate.sentence()}")
-    finally:
-        # those that held before the first that does not are told too, as without --json
-        if as_json:
-            typer.echo(json.dumps(found, indent=1))
-    return DONE
-
-
-@app.command()
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished study.")],
     as_json: AsJson = False,
@@ -178,26 +149,13 @@ def methods(as_json: AsJson = False) -> int:
 
 
 app.command("doctor")(examining.doctor)
+app.command("certify")(certifying.claim)
+app.command("plan")(certifying.plan)
+app.command("monitor")(watching.monitor)
+app.command("verify")(verifying.verify)
 app.command("prune")(trimming.trim)
 app.command("export")(shipping.export)
 app.command("bench")(shipping.race)
-
-
-def _network(folder: Path) -> Any:  # noqa: ANN401 (a module; torch is not imported here)
-    from prudent.networks import load
-
-    saved = load(folder)
-    return getattr(saved, "model", saved)
-
-
-def _certificates(files: list[Path]) -> list[Path]:
-    found: list[Path] = []
-    for path in files:
-        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        if not inside:
-            raise BadInput(f"folder {str(path)!r} holds no certificates (*.json)")
-        found += inside
-    return found
 
 
 def _say(results: dict[str, Any], summary: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ def losses(
     loss: str | Loss = "error",
     dense: Predictions | None = None,
     names: Sequence[str] | None = None,
-    options: Mapping[str, float | int] | None = None,
+    options: Mapping[str, float | int | str] | None = None,
 ) -> Losses:
     """The loss of every example under every candidate.
 
@@ -148,7 +148,9 @@ def _each(lost: object, n: int, name: str, risk: Risk) -> Float64[np.ndarray, " 
     return numbers
 
 
-def _settled(risk: Risk, name: str, chosen: Mapping[str, float | int]) -> tuple[tuple[str, float | int], ...]:
+def _settled(
+    risk: Risk, name: str, chosen: Mapping[str, float | int | str]
+) -> tuple[tuple[str, float | int | str], ...]:
     """The options as they were used, defaults included: the claim names them."""
     if name not in LOSSES:
         return tuple(sorted(chosen.items()))

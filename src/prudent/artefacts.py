@@ -1,0 +1,119 @@
+"""What ships, as something that answers: a saved network's folder or an ONNX file, known by its hash."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from prudent.batches import Batches
+from prudent.errors import BadInput
+from prudent.files import read_file
+from prudent.named_networks import Named, named_network
+from prudent.network import evaluating, fingerprint, logits_of
+from prudent.onnx_graph import answers, session
+from prudent.splits import Data
+from prudent.types import Predictions
+
+Answer = Callable[[Tensor], Float32[np.ndarray, "n classes"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """A candidate for a certificate, opened when it is needed.
+
+    Args:
+        path: as it was named.
+        name: the same, shortened to what tells it from its neighbours.
+        sparsity: fraction of its prunable units that were removed; 0 where the file does not say.
+        fingerprint: sha256 of an ONNX file, or of a network's weights as in `prudent.predict`.
+        data: loads the data set of the run that it lies in, None if it lies in none.
+        opened: gives a function inputs (n, ...) -> logits (n, classes).
+    """
+
+    path: str
+    name: str
+    sparsity: float
+    fingerprint: str
+    data: Callable[[], Data] | None
+    opened: Callable[[], Answer]
+
+    def predict(self, batches: Batches) -> Predictions:
+        """What it answers on all batches.
+
+        Raises:
+            BadInput: it does not run on them, or does not answer one row of finite logits for each.
+        """
+        if batches.split is None:
+            raise BadInput("predictions of an artefact need batches that say what they are for: Batches(split=...)")
+        answer = self.opened()
+        return Predictions(
+            logits=np.concatenate([answer(part) for part in _inputs(batches)]),
+            labels=None if batches.labels is None else batches.labels.numpy(),
+            split=batches.split,
+            data=batches.data,
+            model=self.fingerprint,
+        )
+
+
+def artefact(path: str, *, data: str | None = None, builder: str | None = None) -> Artefact:
+    """The artefact that a command line means.
+
+    Args:
+        path: an .onnx file, or a network as in `prudent.named_networks.named_network`.
+        data, builder: as there.
+
+    Raises:
+        PrudentError: a file is missing or unreadable, onnxruntime is not installed.
+        BadInput: what is no network; one whose weights are freshly drawn, which certify nothing that ships.
+    """
+    if Path(path).suffix == ".onnx":
+        content = read_file(Path(path))
+        return Artefact(
+            path=path, name=Path(path).name, sparsity=0.0, fingerprint=hashlib.sha256(content).hexdigest(), data=None,
+            opened=lambda: _onnx(content),
+        )  # fmt: skip
+    named = named_network(path, data=data, builder=builder)
+    if named.fresh:
+        raise BadInput(f"{path!r} has freshly drawn weights: name the folder of a saved network, or an .onnx file")
+    module = _module(named)
+    # a folder is read again when its turn comes: of a long path of candidates one is in memory at a time
+    return Artefact(
+        path=path, name=Path(path).name, sparsity=float(getattr(named.network, "sparsity", 0.0)),
+        fingerprint=fingerprint(module), data=named.data,
+        opened=lambda: _torch(_module(named_network(path, data=data, builder=builder))),
+    )  # fmt: skip
+
+
+def _module(named: Named) -> nn.Module:
+    return named.network if isinstance(named.network, nn.Module) else named.network.model
+
+
+def _torch(module: nn.Module) -> Answer:
+    def answer(inputs: Tensor) -> Float32[np.ndarray, "n classes"]:
+        with torch.inference_mode(), evaluating(module):
+            logits: Float32[np.ndarray, "n classes"] = logits_of(module, inputs).float().numpy()
+        return logits
+
+    return answer
+
+
+def _onnx(content: bytes) -> Answer:
+    running = session(content)
+
+    def answer(inputs: Tensor) -> Float32[np.ndarray, "n classes"]:
+        logits = answers(running, inputs)
+        if logits.ndim != 2 or len(logits) != len(inputs):
+            raise BadInput(f"the ONNX file must answer logits (n, classes); it answers shape {logits.shape}")
+        return logits.astype(np.float32)
+
+    return answer
+
+
+def _inputs(batches: Batches) -> Iterator[Tensor]:
+    for batch in batches:
+        yield batch if isinstance(batch, Tensor) else batch[0]

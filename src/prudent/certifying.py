@@ -1,0 +1,189 @@
+"""The commands around certificates: `prudent certify` and `prudent plan`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prudent.errors import BadInput
+from prudent.shipping import Builder, DataName
+from prudent.terminal import AsJson, print_table
+
+if TYPE_CHECKING:
+    from prudent.claiming import Claim
+    from prudent.splits import Data
+    from prudent.types import Certificate
+
+DONE, NOTHING_CERTIFIED = 0, 3
+
+Alpha = Annotated[list[float] | None, typer.Option("--alpha", help="Tolerated risk; one for each --risk. Default .05.")]
+Delta = Annotated[float, typer.Option(help="Tolerated chance that the claim is wrong.")]
+
+
+def claim(
+    candidates: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NETWORK]...", help="Folders of saved networks, or .onnx files: what ships."),
+    ] = None,
+    onnx: Annotated[list[str] | None, typer.Option("--onnx", help="An .onnx file; may be given again.")] = None,
+    dense: Annotated[
+        str | None, typer.Option(help="The dense network, for risks that compare with it: a folder or an .onnx file.")
+    ] = None,
+    risk: Annotated[
+        list[str] | None,
+        typer.Option(help="error, disagreement, accuracy_drop ...; given again, one claim about all. Default: error."),
+    ] = None,
+    alpha: Alpha = None,
+    delta: Delta = 0.05,
+    bound: Annotated[
+        list[str] | None, typer.Option(help="p-value; one for each --risk. Default: the one that fits the risk.")
+    ] = None,
+    procedure: Annotated[str, typer.Option(help="How candidates are tested.")] = "fixed_sequence",
+    option: Annotated[list[str] | None, typer.Option(help="Of a risk, as k=5 or threshold=0.9.")] = None,
+    by_class: Annotated[  # noqa: FBT002 (a flag of the command line)
+        bool, typer.Option("--by-class", help="The claim is about every true class, and so about the worst.")
+    ] = False,
+    anytime: Annotated[  # noqa: FBT002 (a flag of the command line)
+        bool, typer.Option("--anytime", help="Evaluate batch by batch, as few examples as it takes.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of examples, with --anytime.")] = 0,
+    data: DataName = None,
+    builder: Builder = None,
+    out: Annotated[Path, typer.Option(help="The certificate; its losses go beside it.")] = Path("certificate.json"),
+    as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
+) -> int:
+    """Certify saved networks or ONNX files: how much risk do they have at most, with proof from finitely many examples?
+
+    Of several candidates the sparsest that can be certified is selected. Exits with 3 if none can be.
+    """
+    from prudent.artefacts import artefact
+    from prudent.certificates import write_certificate
+    from prudent.claiming import certify_artefacts, certify_artefacts_anytime
+
+    named = [*(candidates or []), *(onnx or [])]
+    if not named:
+        raise BadInput("certify needs what ships: the folder of a saved network, or --onnx FILE")
+    made = _claim(risk, alpha, delta, bound, procedure, option, by_class=by_class, anytime=anytime)
+    opened = sorted((artefact(n, data=data, builder=builder) for n in named), key=lambda found: found.sparsity)
+    reference = None if dense is None else artefact(dense, data=data, builder=builder)
+    examples = _data(data, [*opened, *([] if reference is None else [reference])])
+    used = len(opened) * len(examples.certification)
+    if anytime:
+        certificate, table, used = certify_artefacts_anytime(opened, reference, examples, made, seed=seed)
+        write_certificate(certificate, table, out)
+    else:
+        certificate, tables = certify_artefacts(opened, reference, examples, made)
+        write_certificate(certificate, tables, out)
+    _say(certificate, out, used, as_json=as_json)
+    return NOTHING_CERTIFIED if certificate.selected is None else DONE
+
+
+def plan(
+    alpha: Annotated[float, typer.Option(help="Tolerated risk, in (0, 1).")] = 0.05,
+    delta: Delta = 0.05,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Certification examples that there are.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Risk that the network is thought to have.")
+    ] = None,
+    risk: Annotated[str, typer.Option(help="What is to be certified: see `prudent certify`.")] = "error",
+    bound: Annotated[str | None, typer.Option(help="p-value. Default: the one that fits the risk.")] = None,
+    as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
+) -> int:
+    """Say what can be certified with how many examples, before any network is trained.
+
+    Exits with 3 if nothing can be certified with --n examples.
+    """
+    from prudent.forecasts import forecast, forecast_lines
+
+    found = forecast(risk, alpha=alpha, delta=delta, bound=bound, n=n, rate=rate)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        for line in forecast_lines(found):
+            typer.echo(line)
+    return NOTHING_CERTIFIED if n is not None and found["most_losses"] is None else DONE
+
+
+def _claim(
+    risk: list[str] | None,
+    alpha: list[float] | None,
+    delta: float,
+    bound: list[str] | None,
+    procedure: str,
+    option: list[str] | None,
+    *,
+    by_class: bool,
+    anytime: bool,
+) -> "Claim":
+    from prudent.claiming import Claim
+    from prudent.forecasts import fitting_bound
+    from prudent.procedures import PROCEDURES
+
+    risks, alphas = tuple(risk or ["error"]), list(alpha or [0.05])
+    usual = ["beta_mixture" if anytime else fitting_bound(name) for name in risks]
+    bounds = list(bound) if bound else usual
+    if anytime and bound:
+        raise BadInput("--anytime has a bound of its own, beta_mixture: leave --bound out")
+    PROCEDURES.module(procedure)
+    for what, given in (("--alpha", alphas), ("--bound", bounds)):
+        if len(given) not in (1, len(risks)):
+            raise BadInput(f"{len(risks)} risks need as many {what}, or one for all; got {len(given)}")
+    return Claim(
+        risks=risks, alphas=tuple(alphas * len(risks))[: len(risks)], delta=delta, procedure=procedure,
+        bounds=tuple(bounds * len(risks))[: len(risks)], options=_options(option or []), by_class=by_class,
+    )  # fmt: skip
+
+
+def _options(given: list[str]) -> dict[str, float | int | str]:
+    found: dict[str, float | int | str] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError as error:
+            raise BadInput(f"an option is name=number, as k=5; got {text!r}") from error
+    return found
+
+
+def _data(named: str | None, artefacts: list[Any]) -> "Data":
+    from prudent.sources import load_data
+
+    if named is not None:
+        return load_data(named, {})
+    loaders = [found.data for found in artefacts if found.data is not None]
+    if not loaders:
+        raise BadInput("the certification examples are not known: name a data set with --data")
+    loaded: Data = loaders[0]()
+    return loaded
+
+
+def _say(certificate: "Certificate", out: Path, used: int, *, as_json: bool) -> None:
+    from prudent.planning import needed
+    from prudent.spending import spent
+    from prudent.wording import percent, plural
+
+    spending = spent(out.parent, certificate.data)
+    together = percent(max(0.0, 1 - spending.delta))
+    if as_json:
+        chosen = None if certificate.selected is None else certificate.names[certificate.selected]
+        said = {"certificate": str(out), "claim": certificate.sentence(), "selected": chosen,
+                "needed": needed(certificate), "forward_examples": used, "claims": spending.claims,
+                "delta_spent": spending.delta}  # fmt: skip
+        typer.echo(json.dumps(said, indent=1))
+        return
+    rows = [
+        (name, percent(certificate.sparsities[i]), f"{certificate.examples(i):,}",
+         f"{certificate.empirical_risks[i]:.4f}", f"{certificate.p_values[i]:.2g}", certificate.states[i])
+        for i, name in enumerate(certificate.names)
+    ]  # fmt: skip
+    print_table(certificate.risk, ("candidate", "sparsity", "examples", "risk seen", "p", ""), rows, narrow=True)
+    for line in (certificate.sentence(), certificate.consequence(), needed(certificate)):
+        if line:
+            typer.echo(line)
+    typer.echo(f"Written to {out}, from {plural(used, 'forward example')}. Check it: prudent verify {out}")
+    if spending.claims > 1:
+        typer.echo(
+            f"The examples were now spent on {spending.claims} claims: all of them hold together with {together} "
+            "confidence, and one that was thought of after another was seen is worth nothing."
+        )

@@ -1,0 +1,211 @@
+"""From artefacts and a data set to a certificate: what `prudent certify` does, and what checks it in full."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+
+from prudent.anytime import certify_anytime
+from prudent.artefacts import Answer, Artefact
+from prudent.certificates import losses_of
+from prudent.certification import certify
+from prudent.errors import BadInput, BrokenCertificate, UnknownName
+from prudent.loss_tables import by_group, losses
+from prudent.risks import LOSSES
+from prudent.seeds import stream
+from prudent.splits import Data, Examples
+from prudent.types import Certificate, Losses, Predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is to be certified; all of it fixed before any loss is seen.
+
+    Args:
+        risks: names in prudent.risks.LOSSES.
+        alphas: tolerated risk of each.
+        delta: tolerated chance that the claim is wrong.
+        bounds: name of the p-value for each.
+        procedure: name in prudent.procedures.
+        options: of the losses, each given to those that have it.
+        by_class: whether the claim is about every true class by itself.
+    """
+
+    risks: tuple[str, ...]
+    alphas: tuple[float, ...]
+    delta: float
+    bounds: tuple[str, ...]
+    procedure: str = "fixed_sequence"
+    options: Mapping[str, float | int | str] | None = None
+    by_class: bool = False
+
+
+def certify_artefacts(
+    candidates: Sequence[Artefact], dense: Artefact | None, data: Data, claim: Claim, *, batch: int = 256
+) -> tuple[Certificate, Losses | list[Losses]]:
+    """Certify artefacts on the certification split of a data set; one of them is in memory at a time.
+
+    Returns: the certificate, with the losses that `prudent.write_certificate` takes.
+
+    Raises:
+        BadInput: as `prudent.losses` and `prudent.certify`; no dense network where a risk compares with it.
+    """
+    batches = data.certification.batches(batch)
+    reference = None if dense is None else dense.predict(batches)
+    answers = [candidate.predict(batches) for candidate in candidates]
+    tables = [_table(answers, reference, candidates, risk, claim) for risk in claim.risks]
+    alphas, bounds = list(claim.alphas), list(claim.bounds)
+    if claim.by_class:
+        labels = _labels(data.certification)
+        parts = [by_group(table, labels) for table in tables]
+        alphas = [a for a, part in zip(alphas, parts, strict=True) for _ in part]
+        bounds = [b for b, part in zip(bounds, parts, strict=True) for _ in part]
+        tables = [table for part in parts for table in part]
+    made: Losses | list[Losses] = tables[0] if len(tables) == 1 and not claim.by_class else tables
+    if isinstance(made, Losses):
+        return certify(made, alpha=alphas[0], delta=claim.delta, bound=bounds[0], procedure=claim.procedure), made
+    return certify(made, alpha=alphas, delta=claim.delta, bound=bounds, procedure=claim.procedure), made
+
+
+def certify_artefacts_anytime(
+    candidates: Sequence[Artefact],
+    dense: Artefact | None,
+    data: Data,
+    claim: Claim,
+    *,
+    batch: int = 64,
+    seed: int = 0,
+) -> tuple[Certificate, Losses, int]:
+    """The same with as few forward examples as it takes: see `prudent.anytime`.
+
+    Returns: the certificate, its losses, and the forward examples of the candidates.
+
+    Raises:
+        BadInput: more than one risk, or one whose losses are not 0 and 1 for every example; as `certify_anytime`.
+    """
+    if len(claim.risks) != 1 or claim.by_class or claim.risks[0] not in COUNTED:
+        raise BadInput(f"anytime certification takes one risk of {', '.join(sorted(COUNTED))}; got {claim.risks}")
+    examples, name = _shuffled(data.certification, seed), claim.risks[0]
+    inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(name, claim.options)
+    if risk.dense and dense is None:
+        raise BadInput(f"the loss {name!r} compares with the dense network: name it with --dense")
+    reference = dense.opened() if risk.dense and dense is not None else None
+    opened: dict[int, Answer] = {}
+    compared: dict[int, Predictions] = {}
+
+    def asked(answer: Answer, part: slice) -> Predictions:
+        labels = None if examples.labels is None else examples.labels[part]
+        return Predictions(logits=answer(inputs[part]), labels=labels, split="certification")
+
+    def evaluate(j: int, part: slice) -> Float64[np.ndarray, " k"]:
+        if j not in opened:
+            opened.clear()
+            opened[j] = candidates[j].opened()
+        if reference is not None and part.start not in compared:
+            compared[part.start] = asked(reference, part)
+        return risk.function(asked(opened[j], part), compared.get(part.start), **own)
+
+    found = certify_anytime(
+        evaluate, n=len(examples), sparsities=[c.sparsity for c in candidates], alpha=claim.alphas[0],
+        delta=claim.delta, names=[c.name for c in candidates], loss=name, batch=batch, data=examples.fingerprint,
+        models=[c.fingerprint for c in candidates], dense="" if dense is None or not risk.dense else dense.fingerprint,
+    )  # fmt: skip
+    return found.certificate, found.losses, found.forward_examples
+
+
+COUNTED = frozenset({"error", "disagreement", "negative_flip", "top_k_error"})
+"""Risks whose losses are 0 or 1 for every example."""
+
+
+def check_rerun(
+    path: str | Path, certificate: Certificate, chosen: Artefact, dense: Artefact | None, data: Data
+) -> int:
+    """Ask the artefact again and compare with the stored losses: the fullest check that there is.
+
+    Another machine may round otherwise, and turn a decision that hangs on the last digit: the certificate stands as
+    long as the selected candidate still passes with the losses found now.
+
+    Returns: how many losses of the selected candidate are others than those stored.
+
+    Raises:
+        BadInput: nothing was certified, the dense network is needed and absent, groups that only their maker knows.
+        BrokenCertificate: other examples or another artefact than those certified, or losses under which it fails.
+    """
+    at = certificate.selected
+    if at is None or not certificate.models:
+        raise BadInput("the certificate certifies no artefact that is known by its hash, so there is nothing to run")
+    stored = losses_of(path)
+    if any(table.stopped for table in stored):
+        raise BadInput("losses of anytime certification are of shuffled examples: verify them without --data")
+    if data.certification.fingerprint != certificate.data:
+        raise BrokenCertificate("these are not the examples of the certificate: the split's sha256 differs")
+    if chosen.fingerprint != certificate.models[at]:
+        raise BrokenCertificate(
+            f"this is not the artefact that was certified ({certificate.names[at]}): its hash differs"
+        )
+    if certificate.dense and (dense is None or dense.fingerprint != certificate.dense):
+        raise BadInput("the claim compares with the dense network: name the very one with --dense")
+    batches = data.certification.batches()
+    found = chosen.predict(batches)
+    reference = None if dense is None else dense.predict(batches)
+    differing, again = 0, []
+    for table in stored:
+        now = _again(table, found, reference, data, at)
+        column = table.values[:, at].copy()
+        differing += int(np.count_nonzero(now.values[:, 0] != column))
+        again.append(now)
+    if certificate.parts:
+        alphas, bounds = [p.alpha for p in certificate.parts], [p.bound for p in certificate.parts]
+        redone = certify(again, alpha=alphas, delta=certificate.delta, bound=bounds)
+    else:
+        redone = certify(again[0], alpha=certificate.alpha, delta=certificate.delta, bound=certificate.bound)
+    if redone.p_values[0] > max(certificate.p_values[at], certificate.delta):
+        raise BrokenCertificate(
+            f"asked again, the artefact does not pass: p = {redone.p_values[0]:.3g}. Do not rely on it"
+        )
+    return differing
+
+
+def _again(table: Losses, found: Predictions, dense: Predictions | None, data: Data, at: int) -> Losses:
+    now = losses([found], sparsities=[table.sparsities[at]], loss=table.loss, dense=dense, options=dict(table.options))
+    if not table.group:
+        return now
+    groups = {part.group: part for part in by_group(now, _labels(data.certification))}
+    if table.group not in groups:
+        raise BadInput(f"who belongs to group {table.group!r} the file does not say: verify without --data")
+    return groups[table.group]
+
+
+def _table(
+    answers: Sequence[Predictions], dense: Predictions | None, candidates: Sequence[Artefact], risk: str, claim: Claim
+) -> Losses:
+    return losses(
+        answers, sparsities=[c.sparsity for c in candidates], loss=risk, dense=dense,
+        names=[c.name for c in candidates], options=_own(risk, claim.options),
+    )  # fmt: skip
+
+
+def _own(risk: str, options: Mapping[str, float | int | str] | None) -> dict[str, float | int | str]:
+    """Those of the options that this loss has."""
+    if risk not in LOSSES:
+        raise UnknownName.of("loss", risk, LOSSES)
+    known = inspect.signature(LOSSES[risk].function).parameters
+    return {name: value for name, value in (options or {}).items() if name in known}
+
+
+def _labels(examples: Examples) -> Int64[np.ndarray, " n"]:
+    if examples.labels is None:
+        raise BadInput("a claim about every class needs labels, and these examples have none")
+    labels: Int64[np.ndarray, " n"] = examples.labels
+    return labels
+
+
+def _shuffled(examples: Examples, seed: int) -> Examples:
+    """The examples in an order that no loss has seen."""
+    order = np.random.default_rng(stream("certification order", seed)).permutation(len(examples))
+    labels = None if examples.labels is None else examples.labels[order]
+    return replace(examples, inputs=examples.inputs[order], labels=labels, ids=examples.ids[order])

@@ -1,0 +1,179 @@
+"""The command that watches a certified network in use: `prudent monitor`."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prudent.errors import BadInput, PrudentError, reason
+from prudent.terminal import AsJson
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from prudent.monitoring import Monitor
+    from prudent.types import Certificate
+
+DONE, ALARM = 0, 3
+
+
+def monitor(
+    certificate: Annotated[Path, typer.Argument(help="The certificate (JSON) whose risk is watched.")],
+    stream: Annotated[
+        Path | None, typer.Argument(help="JSON lines, one for each example served; default: standard input.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Where the watch is kept; default: NAME.monitor.json beside the certificate.")
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="Tolerated chance of any false alarm, ever; default: the certificate's delta.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Look, and save, after so many lines.")] = 100,
+    as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
+) -> int:
+    """Watch whether a certified risk still holds in use. Exits with 3 when it is shown not to.
+
+    Each line is {"prediction": 3, "dense": 3} for disagreement, {"prediction": 3, "label": 4} for error, all three for
+    negative flips, or {"loss": 0.2} for any risk. The watch goes on where it stopped: give it the new lines only.
+    """
+    from prudent.certificates import verify
+    from prudent.files import write_whole
+    from prudent.monitoring import watch
+
+    claimed = verify(certificate)
+    place = state or certificate.with_name(f"{certificate.stem}.monitor.json")
+    key = hashlib.sha256(certificate.read_bytes()).hexdigest()
+    now = _begun(place, key, claimed, delta)
+    loss = _loss_of(claimed)
+    for lines in _chunks(stream, every):
+        before = now.alarm
+        losses, wrong = _losses(lines, loss, after=now.n)
+        if len(losses):
+            now = watch(now, losses)
+            write_whole(place, _written(now, key))
+        if now.alarm and not before and not as_json:
+            typer.echo(_alarm(now, claimed))
+        if wrong is not None:
+            raise wrong
+    _say(now, place, as_json=as_json)
+    return ALARM if now.alarm else DONE
+
+
+def _begun(place: Path, key: str, claimed: "Certificate", delta: float | None) -> "Monitor":
+    """The watch as it was left, or a new one."""
+    from prudent.files import read_file
+    from prudent.monitoring import Monitor, monitor_from_json
+
+    if claimed.selected is None or claimed.parts or claimed.group or claimed.risk == "calibration":
+        raise BadInput(
+            "a certificate of one risk of all examples can be watched, in which a network is certified; this one says: "
+            + claimed.sentence()
+        )
+    low, high = RANGES.get(claimed.risk, (0.0, 1.0))
+    level = (claimed.alpha - low) / (high - low)
+    if not place.exists():
+        counted = claimed.counts is not None
+        return Monitor(
+            alpha=level, delta=claimed.delta if delta is None else delta, bet="beta_mixture" if counted else "betting"
+        )
+    try:
+        kept = json.loads(read_file(place))
+        same, text = kept["certificate"] == key, json.dumps(kept["monitor"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"{place} holds no watch of prudent ({reason(error)}): move it away to begin anew") from error
+    if not same:
+        raise BadInput(f"{place} is the watch of another certificate: name another --state")
+    found = monitor_from_json(text)
+    if delta is not None and delta != found.delta:
+        raise BadInput(f"the watch in {place} began with delta={found.delta:g}; another needs another --state")
+    return found
+
+
+RANGES = {"accuracy_drop": (-1.0, 1.0), "brier": (0.0, 2.0)}
+"""Losses whose range is another than [0, 1]."""
+
+
+def _written(now: "Monitor", key: str) -> str:
+    from prudent.monitoring import monitor_to_json
+
+    return json.dumps({"certificate": key, "monitor": json.loads(monitor_to_json(now))}) + "\n"
+
+
+def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
+    try:
+        if stream is None:
+            yield from _cut(sys.stdin, every)
+        else:
+            with stream.open(encoding="utf-8") as lines:
+                yield from _cut(lines, every)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PrudentError(f"the stream cannot be read ({reason(error)})") from error
+
+
+def _cut(lines: Iterator[str], every: int) -> Iterator[list[str]]:
+    kept = (line for line in lines if line.strip())
+    while chunk := list(islice(kept, every)):
+        yield chunk
+
+
+def _losses(
+    lines: list[str], loss: Callable[[dict[str, Any]], float], *, after: int
+) -> "tuple[np.ndarray, BadInput | None]":
+    """The losses up to the first line that is none, and what to say of that line."""
+    import numpy as np
+
+    found: list[float] = []
+    for number, line in enumerate(lines, after + 1):
+        try:
+            value = float(loss(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return np.array(found), BadInput(
+                f"example {number} of the stream is not as the risk needs it ({reason(error)}): {line.strip()[:80]!r}; "
+                "everything before it was counted"
+            )
+        if not 0 <= value <= 1:
+            return np.array(found), BadInput(f"example {number} of the stream has a loss outside of the risk's range")
+        found.append(value)
+    return np.array(found), None
+
+
+def _loss_of(claimed: "Certificate") -> Callable[[dict[str, Any]], float]:
+    """(a line) -> its loss on the scale from 0 to 1."""
+    low, high = RANGES.get(claimed.risk, (0.0, 1.0))
+    known: dict[str, Callable[[dict[str, Any]], float]] = {
+        "error": lambda said: said["prediction"] != said["label"],
+        "disagreement": lambda said: said["prediction"] != said["dense"],
+        "negative_flip": lambda said: said["dense"] == said["label"] != said["prediction"],
+        "accuracy_drop": lambda said: (said["dense"] == said["label"]) - (said["prediction"] == said["label"]),
+    }
+
+    def loss(said: dict[str, Any]) -> float:
+        raw = said["loss"] if "loss" in said or claimed.risk not in known else known[claimed.risk](said)
+        return (float(raw) - low) / (high - low)
+
+    return loss
+
+
+def _alarm(now: "Monitor", claimed: "Certificate") -> str:
+    return (
+        f"ALARM after {now.alarm_at:,} examples: it is no longer true that {claimed.bounded()}. If it were, an alarm "
+        f"would ever come with a chance of at most {now.delta:g}."
+    )
+
+
+def _say(now: "Monitor", place: Path, *, as_json: bool) -> None:
+    import math
+
+    if as_json:
+        said = {"examples": now.n, "loss": now.lost / max(1, now.n), "alarm_at": now.alarm_at, "state": str(place),
+                "log_evidence": now.log_evidence, "alarm_from": -math.log(now.delta)}  # fmt: skip
+        typer.echo(json.dumps(said, indent=1))
+        return
+    share = math.exp(min(0.0, now.log_evidence + math.log(now.delta)))
+    state = f"an alarm was raised after {now.alarm_at:,}" if now.alarm else f"no alarm; evidence at {share:.1%} of one"
+    typer.echo(f"{now.n:,} examples watched, mean loss {now.lost / max(1, now.n):.4f}: {state}. Kept in {place}")
