@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import prudent.deadlines
+import prudent.networks
 import prudent.trimmed
 from prudent.assembling import Architecture
 from prudent.cli import run
@@ -166,12 +167,16 @@ def test_what_is_put_back_is_told(call, dense, tmp_path, monkeypatch):
     def partly(pruned, example):
         from dataclasses import replace
 
-        return replace(shrink(pruned, example), kept={"features.0": "not provable there"})
+        lost = ("dropout 0.4 of the attention of 'x'",)
+        return replace(shrink(pruned, example), kept={"features.0": "not provable there"}, lost=lost, form="graph")
 
     monkeypatch.setattr(prudent.trimmed, "shrink", partly)
+    monkeypatch.setattr(prudent.networks, "save", lambda network, folder, architecture: folder)
     _, out, err = call("prune", dense, "--sparsity", 0.5, "--out", tmp_path / "small")
     assert "Put back, as zeros: features.0: not provable there" in out
     assert "Warning: Units that could not be cut" in err
+    assert "cut as a graph" in out
+    assert "As a graph it no longer has, in training: dropout 0.4 of the attention of 'x'." in out
 
 
 @pytest.fixture

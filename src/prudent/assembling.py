@@ -113,6 +113,7 @@ def _smaller(
         form=form,
         kept=about.get("kept", {}),
         changing=tuple(about.get("changing", ())),
+        lost=tuple(about.get("lost", ())),
     )
 
 

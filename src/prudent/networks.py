@@ -259,6 +259,7 @@ def _of_smaller(network: Shrunk) -> dict[str, Any]:
         "proof": {"difference": proof.difference, "tolerance": proof.tolerance, "inputs": proof.inputs},
         "kept": dict(network.kept),
         "changing": list(network.changing),
+        "lost": list(network.lost),
     }
     if isinstance(network.model, fx.GraphModule):
         about["graph"] = graphs.to_text(network.model)

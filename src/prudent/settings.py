@@ -99,7 +99,9 @@ class Method(_Table):
     scope: Scope = Field(
         "global", description="rank all units together, kind by kind, layer by layer, row by row, or by sizes"
     )
-    minimum: int = Field(0, ge=0, description="at least so many units stay in every layer, under scope global")
+    minimum: int = Field(
+        0, ge=0, description="at least so many units stay in every layer, under scopes global and isomorphic"
+    )
     fractions: dict[str, Annotated[float, Field(ge=0, lt=1)]] | None = Field(
         None,
         min_length=1,

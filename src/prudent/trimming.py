@@ -159,6 +159,7 @@ def _machine(made: "Trimmed", wish: "Wish", out: Path) -> dict[str, Any]:
         "form": getattr(network, "form", None),
         "kept": dict(getattr(network, "kept", {})),
         "changing": list(getattr(network, "changing", ())),
+        "lost": list(getattr(network, "lost", ())),
         "errors": dict(made.errors),
         "latency": _latency(made),
         "warnings": list(made.warnings),
@@ -213,6 +214,7 @@ def _proof_lines(network: Any) -> list[str]:  # noqa: ANN401 (Pruned or Shrunk; 
     lines = [agreed]
     if network.form == "graph":
         lines.append("The network's own code holds sizes that cannot change, so it was cut as a graph.")
+    lines += [f"As a graph it no longer has, in training: {what}." for what in network.lost]
     lines += [f"Put back, as zeros: {layer}: {why}" for layer, why in network.kept.items()]
     lines += [f"Has the statistics of what is left: {name}" for name in network.changing]
     return lines

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from torch import nn
+from torch import fx, nn
 
 from prudent.errors import CannotPrune, PrudentError, reason
 from prudent.examples import Example
 from prudent.surgery.emission import emit, graph_of
+from prudent.surgery.forgetting import forgotten
 from prudent.surgery.layouts import Layout
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import CannotTell, Proof, prove
@@ -33,6 +34,7 @@ class Removal:
         kept: layer -> why its units were kept after all, though the mask empties them.
         changing: normalisations over channels that now have the statistics of what is left. The proof then compares
             with the masked network with these statistics, and not with the masked network itself.
+        lost: dropout that a graph no longer has in training (see prudent.surgery.forgetting).
     """
 
     model: nn.Module
@@ -41,6 +43,7 @@ class Removal:
     form: Form
     kept: Mapping[str, str] = field(default_factory=dict)
     changing: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def remove(masked: nn.Module, units: Layout, removed: Mapping[str, np.ndarray], example: Example) -> Removal:
@@ -106,10 +109,11 @@ def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Exampl
     emitted = _as_graph(masked, traced, gone, plan, example)
     plan = Plan(slices=plan.slices)
     proof = prove(reference, emitted, example, plan=None if changing else plan)
-    return Removal(model=emitted, plan=plan, proof=proof, form="graph", changing=changing)
+    lost = forgotten(masked, emitted)
+    return Removal(model=emitted, plan=plan, proof=proof, form="graph", changing=changing, lost=lost)
 
 
-def _as_graph(masked: nn.Module, traced: Trace, gone: np.ndarray, plan: Plan, example: Example) -> nn.Module:
+def _as_graph(masked: nn.Module, traced: Trace, gone: np.ndarray, plan: Plan, example: Example) -> fx.GraphModule:
     try:
         graph, again = graph_of(masked, example)
         return emit(masked, graph, again, _same(traced, again, gone), plan)

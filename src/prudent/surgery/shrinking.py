@@ -35,6 +35,8 @@ class Shrunk:
             user's code says sizes that cannot be changed.
         kept: layer -> why its units were kept as zeros, though the mask empties them.
         changing: normalisations that now have the statistics of what is left; the proof takes that into account.
+        lost: dropout inside of attention, LSTMs and GRUs that a graph no longer has when it is trained; in evaluation
+            mode, for which the proof is, nothing differs.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class Shrunk:
     form: Form = "module"
     kept: Mapping[str, str] = field(default_factory=dict)
     changing: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def sparsity(self) -> float:
@@ -88,6 +91,7 @@ def shrink(pruned: Pruned, example: Example) -> Shrunk:
         form=made.form,
         kept=made.kept,
         changing=made.changing,
+        lost=made.lost,
     )
 
 

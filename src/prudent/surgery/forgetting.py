@@ -1,0 +1,44 @@
+"""Randomness of training that a network loses when it becomes a graph, which is traced in evaluation mode."""
+
+from torch import fx, nn
+
+from prudent.surgery.calls import operation
+
+DROPOUTS = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
+
+
+def forgotten(model: nn.Module, graph: fx.GraphModule) -> tuple[str, ...]:
+    """What of a network's dropout its graph no longer has: one entry each, in words.
+
+    Dropout that stands in the graph by itself is a module there, and works in training. Dropout inside of another
+    operation (attention, between the layers of an LSTM or GRU) is a constant 0 in evaluation mode, and stays that.
+
+    Args:
+        model: the network that was traced.
+        graph: what `emit` made of it, whose nodes still say from which modules they are.
+    """
+    kept: set[str] = set()
+    fused: set[str] = set()
+    for node in graph.graph.nodes:
+        paths = [str(where[0]) for where in node.meta.get("nn_module_stack", {}).values()]
+        if node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), DROPOUTS):
+            kept.update(paths[-1:])
+        elif node.op == "call_function" and operation(node) == "scaled_dot_product_attention":
+            fused.update(paths[-1:])
+    lost: list[str] = []
+    for path, module in model.named_modules():
+        if isinstance(module, DROPOUTS):
+            if module.p > 0 and path not in kept:
+                lost.append(f"dropout {module.p:g} of {path!r}")
+        elif isinstance(module, nn.RNNBase):
+            if module.dropout > 0 and module.num_layers > 1:
+                lost.append(f"dropout {module.dropout:g} between the layers of {path!r}")
+        elif isinstance(module, nn.MultiheadAttention):
+            if module.dropout > 0:
+                lost.append(f"dropout {module.dropout:g} of the attention of {path!r}")
+        elif path in fused:
+            rates = [v for k, v in vars(module).items() if "drop" in k and isinstance(v, float) and 0 < v < 1]
+            lost += [f"dropout {rate:g} of the attention of {path!r}" for rate in rates]
+    return tuple(lost)

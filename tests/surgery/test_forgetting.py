@@ -1,0 +1,119 @@
+"""Dropout that a network loses when it becomes a graph: each kind is named, and what works in training is not."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from prudent.networks import load, save
+from prudent.pruning import prune
+from prudent.surgery.shrinking import shrink
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The tensor attribute"),
+    pytest.mark.filterwarnings("ignore:RNN module weights:UserWarning"),
+]
+X = torch.rand(3, 5, 12, generator=torch.Generator().manual_seed(0))
+
+
+class Fused(nn.Module):
+    """Attention as people write it, with a rate of their own."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.qkv, self.attn_drop = nn.Linear(12, 36), rate
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
+
+
+class FusedModule(nn.Module):
+    """The same with the rate in a module that is never called."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.qkv, self.attn_drop = nn.Linear(12, 36), nn.Dropout(rate)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop.p if self.training else 0.0)
+
+
+class Own(nn.Module):
+    """torch's attention, for one tensor."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.heads = nn.MultiheadAttention(12, 3, dropout=rate, batch_first=True)
+
+    def forward(self, x):
+        return self.heads(x, x, x, need_weights=False)[0]
+
+
+class Cells(nn.Module):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(12, 12, num_layers=2, dropout=rate, batch_first=True)
+
+    def forward(self, x):
+        return self.cells(x)[0]
+
+
+class Hard(nn.Module):
+    """A part, and hidden units whose number stands in the code, so that only a graph can have fewer."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.part, self.up, self.down = part, nn.Linear(12, 10), nn.Linear(10, 3)
+
+    def forward(self, x):
+        return self.down(torch.relu(self.up(self.part(x))).view(-1, 5, 10)).mean(1)
+
+
+def cut(part: nn.Module):
+    return shrink(prune(Hard(part), fractions={"up": 0.5}, granularity="channel", example=X), X)
+
+
+def random_in_training(model: nn.Module) -> bool:
+    model.train()
+    answers = [model(X) for _ in range(4)]
+    model.eval()
+    return any(not torch.equal(answers[0], answer) for answer in answers[1:])
+
+
+LOST = {
+    "fused": (Fused, "dropout 0.4 of the attention of 'part'"),
+    "fused, in a module": (FusedModule, "dropout 0.4 of 'part.attn_drop'"),
+    "torch's attention": (Own, "dropout 0.4 of the attention of 'part.heads'"),
+    "between recurrent layers": (Cells, "dropout 0.4 between the layers of 'part.cells'"),
+    "alpha dropout": (nn.AlphaDropout, "dropout 0.4 of 'part'"),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_what_is_lost_is_named(kind, tmp_path):
+    part, said = LOST[kind]
+    small = cut(part(0.4))
+    assert small.form == "graph"
+    assert random_in_training(Hard(part(0.4)))
+    assert not random_in_training(small.model)  # it really is lost
+    assert small.lost == (said,)
+    save(small, tmp_path)
+    assert load(tmp_path).lost == (said,)
+    assert cut(part(0.0)).lost == ()
+
+
+@pytest.mark.parametrize("part", [lambda: nn.Dropout(0.4), lambda: nn.Sequential(nn.Linear(12, 12), nn.Dropout1d(0.4))])
+def test_dropout_by_itself_is_kept_and_not_named(part):
+    small = cut(part())
+    assert (small.form, small.lost) == ("graph", ())
+    assert random_in_training(small.model)
+
+
+def test_a_network_of_the_users_own_class_loses_nothing():
+    model = nn.TransformerEncoderLayer(12, 3, 20, dropout=0.4, batch_first=True)
+    small = shrink(prune(model, fractions={"linear1": 0.5}, granularity="channel", example=X), X)
+    assert (small.form, small.lost) == ("module", ())
+    assert random_in_training(small.model)
