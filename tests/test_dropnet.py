@@ -298,14 +298,19 @@ def test_sizes_of_a_residual_network_are_counted_by_hand_and_every_layer_keeps_a
         stream, inner = (int(level.mask.kept[f"{name}.weight"].sum()) for name in ("stem", "first"))
         assert level.parameters == 10 * stream + (stream + 1) * inner + (inner + 1) * stream + 3 * (stream + 1)
         assert level.macs == 36 * (9 * stream + 2 * stream * inner) + 3 * stream
-    assert not levels[-1].mask.collapsed
     assert levels[-1].mask.remaining == 2
+    quiet = summed()
+    with torch.no_grad():
+        quiet.first.weight.mul_(1e-3)
+        quiet.first.bias.zero_()
+    for level in run(quiet, fraction=0.6, levels=3, epochs=1):
+        assert not level.mask.collapsed
 
 
 def test_groups_lose_equally_many_down_to_one():
     torch.manual_seed(0)
-    for scope in ("global", "layer"):
-        levels = run(Grouped(), scope=scope, fraction=0.3, levels=9, epochs=1, metric="random")
+    for scope, fraction in (("global", 0.3), ("global", 0.1), ("layer", 0.3)):
+        levels = run(Grouped(), scope=scope, fraction=fraction, levels=9, epochs=1, metric="random")
         for level in levels:
             for kept in level.mask.kept.values():
                 assert len({int(row) for row in kept.sum(1)} if kept.ndim == 2 else {0}) == 1

@@ -45,6 +45,7 @@ def plans_ahead(score: str | Callable[..., Scores] | Mapping[str, Tensor], optio
     if isinstance(score, Mapping):
         return False
     function = SCORES.find(score) if isinstance(score, str) else score
+    check_options(function, {}, noun=f"score {name_of_score(score)!r}")  # refuses what does not say its parameters
     return "sparsity" not in options and "sparsity" in inspect.signature(function).parameters
 
 

@@ -132,6 +132,20 @@ def test_what_is_read_is_what_was_handed_on_where_nothing_pools(activation):
         assert all(torch.allclose(own[k], traced[k], rtol=1e-9) for k in own)
 
 
+def test_an_activation_that_runs_at_several_places_is_asked_at_the_right_ones():
+    def network(first, second, third):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), first, nn.MaxPool2d(2), second, nn.Conv2d(4, 3, 2), third, nn.Flatten(),
+            nn.Linear(12, 3),
+        )  # fmt: skip
+
+    one = nn.ReLU()
+    for score in (activation_mean, apoz):
+        apart, shared = (score(network(*acts), batches()) for acts in ((nn.ReLU(), nn.ReLU(), nn.ReLU()), (one,) * 3))
+        assert all(torch.equal(apart[name], shared[name]) for name in apart)
+
+
 # ---------------------------------------------------------------------------------------- weights: scales, distances
 
 
@@ -460,16 +474,16 @@ def test_of_a_transformer_the_hidden_units_and_what_no_layer_reads_is_refused(na
 
 
 class Listened(nn.Module):
-    """Channels that are read by what is no layer whose input can be watched."""
+    """Channels that are also read by what is no layer whose input can be watched."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 5, 1)
-        self.rnn, self.out = nn.RNN(5, 4, batch_first=True), nn.Linear(4, 3)
+        self.rnn, self.out, self.head = nn.RNN(5, 4, batch_first=True), nn.Linear(4, 3), nn.Linear(5, 3)
 
     def forward(self, x):
         seen = F.relu(self.conv(x)).flatten(2).transpose(1, 2)
-        return self.out(self.rnn(seen)[0][:, -1])
+        return self.out(self.rnn(seen)[0][:, -1]) + self.head(seen[:, 0])
 
 
 @pytest.mark.parametrize("name", ["activation_mean", "apoz", "pfp", "thinet"])
