@@ -183,6 +183,11 @@ def candidates_fit(page: Any) -> None:
     edge = page.evaluate("document.querySelector('.choices .scroll').getBoundingClientRect().left")
     assert len(lefts) == 1 + page.evaluate("METHODS.length")
     assert min(lefts) >= edge
+    # as cards each value has its own heading
+    narrow = page.evaluate("innerWidth") < 600
+    assert page.locator(".pick thead").is_visible() is not narrow
+    heading = "getComputedStyle(document.querySelector('.pick td[data-h]'), '::before').content"
+    assert page.evaluate(heading) == ('"Removed"' if narrow else "none")
 
 
 @pytest.mark.parametrize(
@@ -229,6 +234,20 @@ def test_twelve_lines_are_drawn_in_twelve_ways(pages, opened):
     assert len(drawn) == len(set(drawn)) == 12
     assert len(keys) == len(set(keys)) == 12
     assert len({line.partition(" ")[0] for line in drawn[:-1]}) >= 10
+
+
+@pytest.mark.parametrize("width", [40, 60, 90, 140, 300])
+def test_tick_labels_never_touch_and_the_last_one_stays(desk, width):
+    ticks = [[0, "0"], [0.4, "25"], [1, "50"], [2, "75"], [3, "87.5"], [4, "93.75"], [5, "96.9"]]
+    kept = desk.evaluate("([ticks, width]) => thinned(ticks, [0, 5], width)", [ticks, width])
+    sizes = desk.evaluate("(ticks) => ticks.map(([, text]) => textWidth(text))", ticks)
+    boxes = [(at / 5 * width - size / 2, at / 5 * width + size / 2) for (at, _), size in zip(ticks, sizes, strict=True)]
+    shown = [i for i, text in enumerate(kept) if text]
+    assert shown[-1] == len(ticks) - 1
+    assert all(boxes[i][1] < boxes[j][0] for i, j in pairwise(shown))
+    for i in set(range(len(ticks))) - set(shown):
+        right = min(j for j in shown if j > i)
+        assert boxes[i][1] + 8 > boxes[right][0], "left out although there is room"
 
 
 @pytest.mark.parametrize(
