@@ -47,7 +47,7 @@ def certify_anytime(
     names: Sequence[str] | None = None,
     loss: str = "error",
     batch: int = 64,
-    futility: float = 0.05,
+    futility: float = 0.01,
     data: str = "",
     models: Sequence[str] = (),
     dense: str = "",

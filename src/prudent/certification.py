@@ -12,6 +12,7 @@ from prudent.bounds import BOUNDS
 from prudent.catalogue import check_options
 from prudent.errors import BadInput, BrokenCertificate, SplitMisuse
 from prudent.multirisk import join_risks
+from prudent.planning import ANYTIME
 from prudent.procedures import PROCEDURES
 from prudent.types import Certificate, Losses
 
@@ -22,9 +23,6 @@ WALK = "fixed_sequence"
 
 BINNED = "mcdiarmid"
 """The one bound for a calibration error, which is no mean of losses."""
-
-ANYTIME = frozenset({"beta_mixture", "fixed_bet"})
-"""Bounds that stay valid when it was decided by looking at the losses how many examples to use (Ville's inequality)."""
 
 
 def certify(

@@ -172,11 +172,7 @@ def _say(certificate: "Certificate", out: Path, used: int, *, as_json: bool) -> 
                 "delta_spent": spending.delta}  # fmt: skip
         typer.echo(json.dumps(said, indent=1))
         return
-    rows = [
-        (name, percent(certificate.sparsities[i]), f"{certificate.examples(i):,}",
-         f"{certificate.empirical_risks[i]:.4f}", f"{certificate.p_values[i]:.2g}", certificate.states[i])
-        for i, name in enumerate(certificate.names)
-    ]  # fmt: skip
+    rows = [_row(certificate, i) for i in range(len(certificate.names))]
     print_table(certificate.risk, ("candidate", "sparsity", "examples", "risk seen", "p", ""), rows, narrow=True)
     for line in (certificate.sentence(), certificate.consequence(), needed(certificate)):
         if line:
@@ -187,3 +183,16 @@ def _say(certificate: "Certificate", out: Path, used: int, *, as_json: bool) -> 
             f"The examples were now spent on {spending.claims} claims: all of them hold together with {together} "
             "confidence, and one that was thought of after another was seen is worth nothing."
         )
+
+
+def _row(certificate: "Certificate", i: int) -> tuple[str, ...]:
+    from prudent.wording import percent
+
+    return (
+        certificate.names[i],
+        percent(certificate.sparsities[i]),
+        f"{certificate.examples(i):,}",
+        f"{certificate.empirical_risks[i]:.4f}" if certificate.examples(i) else "-",
+        f"{certificate.p_values[i]:.2g}",
+        certificate.states[i],
+    )

@@ -111,7 +111,8 @@ def certify_artefacts_anytime(
 
     found = certify_anytime(
         evaluate, n=len(examples), sparsities=[c.sparsity for c in candidates], alpha=claim.alphas[0],
-        delta=claim.delta, names=[c.name for c in candidates], loss=name, batch=batch, data=examples.fingerprint,
+        delta=claim.delta, names=[c.name for c in candidates], loss=name, batch=batch,
+        data=data.certification.fingerprint,
         models=[c.fingerprint for c in candidates], dense="" if dense is None or not risk.dense else dense.fingerprint,
     )  # fmt: skip
     return found.certificate, found.losses, found.forward_examples

@@ -63,8 +63,8 @@ def forecast(
     known = LOSSES[risk]
     if (known.low, known.high) != (0.0, 1.0):
         raise BadInput(
-            f"what {risk!r} takes depends on how its losses vary, which no count says: plan 'negative_flip' or 'error' "
-            "instead, which bound it, or try prudent certify on the validation split's size"
+            f"what {risk!r} takes depends on how its losses vary, which no count says: plan 'error' or "
+            "'negative_flip', or certify the validation split's predictions first, to see what so many are enough for"
         )
     return Forecast(
         risk=risk,

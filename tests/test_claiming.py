@@ -1,0 +1,293 @@
+"""prudent certify, plan, monitor and verify on saved networks and ONNX files, as a user runs them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import prudent
+from prudent.building import build
+from prudent.claiming import Claim, certify_artefacts, certify_artefacts_anytime
+from prudent.cli import run
+from prudent.errors import BadInput, BrokenCertificate
+from prudent.networks import Architecture, save
+from prudent.sources import load_data
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A network trained for a moment, three pruned copies, and one as ONNX."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("shipped")
+    data = load_data("digits", {})
+    options = {"hidden": [48]}
+    dense = build("mlp", data.shape, 10, seed=0, options=options)
+    dense = prudent.train(dense, data.train.batches(64), epochs=8, lr=0.005, seed=0)
+    made = Architecture(name="mlp", shape=data.shape, classes=10, options=options)
+    save(dense, folder / "dense", architecture=made)
+    for sparsity in (0.3, 0.6, 0.97):
+        save(prudent.prune(dense, sparsity=sparsity), folder / f"pruned-{sparsity}", architecture=made)
+    assert run(["export", str(folder / "pruned-0.6"), "--data", "digits", "--out", str(folder / "small.onnx")]) == 0
+    return folder
+
+
+def certify(folder, *more, candidates=("pruned-0.3", "pruned-0.6", "pruned-0.97")):
+    names = [str(folder / name) for name in candidates]
+    return run(["certify", *names, "--data", "digits", *more])
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+def test_certifies_the_sparsest_that_passes_and_verifies(shipped, tmp_path, capsys):
+    out = tmp_path / "c.json"
+    assert certify(shipped, "--alpha", "0.15", "--out", str(out), "--json") == 0
+    found = said(capsys)
+    certificate = prudent.verify(out)
+    assert certificate.selected is not None
+    assert found["selected"] == certificate.names[certificate.selected]
+    assert certificate.states[-1] == "stopped", "97 % without training is too much"
+    assert found["forward_examples"] == 3 * certificate.n
+    data = load_data("digits", {})
+    model = prudent.load(shipped / "pruned-0.3").model
+    wrong = prudent.predict(model, data.certification.batches()).decisions != data.certification.labels
+    assert certificate.counts[0] == int(wrong.sum()), "the same counts as the library's own predictions"
+    assert certificate.models[0] == prudent.predict(model, data.certification.batches()).model
+
+
+def test_candidates_are_tested_densest_first_however_they_are_named(shipped, tmp_path):
+    out = tmp_path / "c.json"
+    certify(shipped, "--out", str(out), "--alpha", "0.15", candidates=("pruned-0.97", "pruned-0.3", "pruned-0.6"))
+    assert prudent.verify(out).names == ("pruned-0.3", "pruned-0.6", "pruned-0.97")
+
+
+def test_nothing_certified_exits_with_3(shipped, tmp_path, capsys):
+    assert certify(shipped, "--alpha", "0.001", "--out", str(tmp_path / "c.json")) == 3
+    assert "Nothing certified" in capsys.readouterr().out
+
+
+def test_an_onnx_file_is_certified_as_it_ships(shipped, tmp_path, capsys):
+    out, file = tmp_path / "onnx.json", shipped / "small.onnx"
+    dense = ["--dense", str(shipped / "dense"), "--data", "digits"]
+    assert (
+        run(["certify", "--onnx", str(file), "--risk", "disagreement", "--alpha", "0.2", "--out", str(out), *dense])
+        == 0
+    )
+    assert "for 'small.onnx'" in capsys.readouterr().out
+    assert run(["verify", str(out), "--onnx", str(file), *dense, "--json"]) == 0
+    assert said(capsys)[0]["level"] == "full"
+    changed = tmp_path / "changed.onnx"
+    changed.write_bytes(file.read_bytes() + b"\x00")
+    assert run(["verify", str(out), "--onnx", str(changed)]) == 2
+    assert "not the network" in capsys.readouterr().err
+
+
+def test_full_verification_asks_the_network_again(shipped, tmp_path, capsys):
+    out = tmp_path / "c.json"
+    certify(shipped, "--alpha", "0.15", "--out", str(out))
+    chosen = prudent.verify(out)
+    network = ["--network", str(shipped / chosen.names[chosen.selected])]
+    capsys.readouterr()
+    assert run(["verify", str(out), *network, "--data", "digits", "--json"]) == 0
+    assert said(capsys)[0]["losses_that_differ"] == 0
+    assert run(["verify", str(out), "--network", str(shipped / "dense")]) == 2
+    assert run(["verify", str(out), *network, "--data", "moons"]) == 2
+    assert run(["verify", str(out), "--data", "digits"]) == 2
+    assert "name it with --network or --onnx" in capsys.readouterr().err
+
+
+def test_full_verification_finds_losses_that_the_network_does_not_have(shipped, tmp_path):
+    """Losses made up, every hash right: only asking the network again tells."""
+    from prudent.artefacts import artefact
+    from prudent.claiming import check_rerun
+    from prudent.types import Losses
+
+    data = load_data("digits", {})
+    chosen = artefact(str(shipped / "pruned-0.97"), data="digits")
+    n, examples = len(data.certification), data.certification.fingerprint
+    invented = Losses(values=np.zeros((n, 1)), names=("x",), sparsities=(0.97,), loss="error", split="certification",
+                      data=examples, models=(chosen.fingerprint,))  # fmt: skip
+    certificate = prudent.certify(invented, alpha=0.05, delta=0.05)
+    path = prudent.write_certificate(certificate, invented, tmp_path / "x.json")
+    assert prudent.verify(path) == certificate
+    with pytest.raises(BrokenCertificate, match="asked again"):
+        check_rerun(path, certificate, chosen, None, data)
+
+
+def test_by_class_and_several_risks_make_one_claim(shipped, tmp_path):
+    out = tmp_path / "c.json"
+    assert certify(shipped, "--by-class", "--alpha", "0.5", "--out", str(out)) == 0
+    assert [part.group for part in prudent.verify(out).parts] == [f"class {k}" for k in range(10)]
+    dense = ["--dense", str(shipped / "dense")]
+    two = ["--risk", "error", "--risk", "accuracy_drop", "--alpha", "0.2", "--alpha", "0.1", *dense]
+    assert certify(shipped, *two, "--out", str(out)) == 0
+    assert [part.bound for part in prudent.verify(out).parts] == ["binomial", "betting"]
+    assert certify(shipped, "--risk", "top_k_error", "--option", "k=3", "--alpha", "0.2", "--out", str(out)) == 0
+    assert prudent.verify(out).options == (("k", 3),)
+
+
+def test_anytime_uses_fewer_examples_and_claims_no_more(shipped, tmp_path, capsys):
+    full, few = tmp_path / "full.json", tmp_path / "few.json"
+    certify(shipped, "--alpha", "0.3", "--out", str(full))
+    capsys.readouterr()
+    assert certify(shipped, "--alpha", "0.3", "--anytime", "--out", str(few), "--json") == 0
+    found = said(capsys)
+    certificate, whole = prudent.verify(few), prudent.verify(full)
+    assert found["forward_examples"] < 3 * whole.n / 2
+    assert certificate.bound == "beta_mixture"
+    assert certificate.data == whole.data, "the same split, and the same account of what it was spent on"
+    assert certificate.selected <= whole.selected
+
+
+def test_the_order_of_anytime_is_the_seeds_and_not_the_datas():
+    from prudent.claiming import _shuffled
+
+    data = load_data("digits", {})
+    orders = [_shuffled(data.certification, seed).ids.tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(data.certification.ids.tolist())
+
+
+def test_what_the_split_was_spent_on_is_told(shipped, tmp_path, capsys):
+    for alpha in ("0.2", "0.15"):
+        certify(shipped, "--alpha", alpha, "--out", str(tmp_path / "c.json"))
+    assert "spent on 2 claims: all of them hold together with 90" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "certify needs what ships"),
+        (["mlp", "--data", "digits"], "freshly drawn weights"),
+        (["--onnx", "absent.onnx"], "absent.onnx"),
+        (["NET", "--risk", "disagreement"], "dense network"),
+        (["NET", "--risk", "eror"], "Did you mean 'error'"),
+        (["NET", "--alpha", "1.5"], "alpha lies"),
+        (["NET", "--bound", "hoefding"], "Did you mean 'hoeffding'"),
+        (["NET", "--procedure", "hochberg"], "refused for certificates"),
+        (["NET", "--option", "k=x"], "name=number"),
+        (["NET", "--alpha", "0.1", "--alpha", "0.2"], "as many --alpha"),
+        (["NET", "--anytime", "--risk", "brier"], "anytime certification takes one risk"),
+        (["NET", "--anytime", "--bound", "binomial"], "leave --bound out"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(shipped, tmp_path, capsys, arguments, message):
+    given = [str(shipped / "pruned-0.3") if a == "NET" else a for a in arguments]
+    known = ["--data", "digits"] if "NET" in arguments else []
+    assert run(["certify", *given, *known, "--out", str(tmp_path / "c.json")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_anytime_needs_the_dense_network_where_the_risk_does(shipped):
+    from prudent.artefacts import artefact
+
+    chosen = [artefact(str(shipped / "pruned-0.3"), data="digits")]
+    claim = Claim(risks=("disagreement",), alphas=(0.2,), delta=0.1, bounds=("beta_mixture",))
+    data = load_data("digits", {})
+    with pytest.raises(BadInput, match="--dense"):
+        certify_artefacts_anytime(chosen, None, data, claim)
+    dense = artefact(str(shipped / "dense"), data="digits")
+    certificate, _, _ = certify_artefacts_anytime(chosen, dense, data, claim)
+    full, _ = certify_artefacts(chosen, dense, data, Claim(risks=("disagreement",), alphas=(0.2,), delta=0.1,
+                                                           bounds=("binomial",)))  # fmt: skip
+    assert certificate.selected == full.selected == 0
+    assert certificate.dense == full.dense == dense.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--alpha", "0.05", "--delta", "0.05"], 0, "at least 59 examples"),
+        (["--alpha", "0.05", "--delta", "0.05", "--n", "450"], 0, "at most 14 may be lost"),
+        (["--alpha", "0.001", "--n", "450"], 3, "nothing can be certified"),
+        (["--rate", "0.06"], 0, "cannot be certified by any number"),
+        (["--risk", "calibration", "--alpha", "0.1", "--n", "2000"], 0, "may be at most 0.0453"),
+        (["--risk", "calibration", "--rate", "0.02", "--alpha", "0.1"], 0, "937 examples"),
+    ],
+)
+def test_plan(arguments, status, text, capsys):
+    assert run(["plan", *arguments]) == status
+    assert text in capsys.readouterr().out
+    assert run(["plan", *arguments, "--json"]) == status
+    json.loads(capsys.readouterr().out)
+
+
+def test_plan_against_the_oracles(oracle, capsys):
+    for name in ("min_n_a0.05_d0.05_k0",):
+        vector = oracle(name)
+        run(["plan", "--alpha", str(vector["inputs"]["alpha"]), "--delta", str(vector["inputs"]["delta"]), "--json"])
+        assert said(capsys)["least_examples"] in vector["expected"].values()
+
+
+def test_plan_says_what_it_cannot(capsys):
+    assert run(["plan", "--risk", "brier"]) == 2
+    assert "which no count says" in capsys.readouterr().err
+
+
+@pytest.fixture
+def certified(tmp_path, shipped):
+    out = tmp_path / "c.json"
+    dense = ["--dense", str(shipped / "dense")]
+    assert (
+        certify(shipped, "--risk", "disagreement", "--alpha", "0.1", "--delta", "0.1", *dense, "--out", str(out)) == 0
+    )
+    return out
+
+
+def lines(path, rate, n, *, seed=0):
+    draws = np.random.default_rng(seed).random(n) < rate
+    path.write_text("".join(json.dumps({"prediction": 1, "dense": 2 if lost else 1}) + "\n" for lost in draws))
+    return str(path)
+
+
+def test_monitor_goes_on_where_it_stopped_and_calls(certified, tmp_path, capsys):
+    quiet, loud = lines(tmp_path / "q", 0.03, 500), lines(tmp_path / "l", 0.4, 300, seed=1)
+    assert run(["monitor", str(certified), quiet]) == 0
+    assert run(["monitor", str(certified), quiet, "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("{") :])["examples"] == 1000
+    assert run(["monitor", str(certified), loud, "--every", "7"]) == 3
+    out = capsys.readouterr().out
+    assert out.count("ALARM") == 1
+    assert "no longer true that at most 10\u202f% of predictions differ" in out
+    assert run(["monitor", str(certified), quiet]) == 3, "once raised, the alarm stays"
+
+
+def test_monitor_gives_what_the_library_gives(certified, tmp_path):
+    from prudent.monitoring import Monitor, monitor_from_json, watch
+
+    file = lines(tmp_path / "q", 0.08, 350)
+    run(["monitor", str(certified), file, "--every", "33"])
+    losses = np.array([float(json.loads(t)["dense"] == 2) for t in (tmp_path / "q").read_text().splitlines()])
+    kept = json.loads(certified.with_name("c.monitor.json").read_text())["monitor"]
+    direct = watch(Monitor(alpha=0.1, delta=0.1), losses)
+    assert monitor_from_json(json.dumps(kept)).log_evidence == pytest.approx(direct.log_evidence, rel=1e-10)
+
+
+def test_monitor_counts_what_came_before_a_bad_line(certified, tmp_path, capsys):
+    file = tmp_path / "q"
+    file.write_text('{"prediction": 1, "dense": 1}\n\n{"loss": 0}\n{"prediction": 2}\n{"loss": 0}\n')
+    assert run(["monitor", str(certified), str(file)]) == 2
+    assert "example 3 of the stream" in capsys.readouterr().err
+    assert json.loads(certified.with_name("c.monitor.json").read_text())["monitor"]["n"] == 2
+    file.write_text('{"loss": 1.5}\n')
+    assert run(["monitor", str(certified), str(file)]) == 2
+    assert "outside of the risk's range" in capsys.readouterr().err
+
+
+def test_monitor_refuses_the_state_of_another_certificate(certified, shipped, tmp_path, capsys):
+    other = tmp_path / "other.json"
+    certify(shipped, "--alpha", "0.3", "--out", str(other))
+    quiet = lines(tmp_path / "q", 0.0, 10)
+    assert run(["monitor", str(certified), quiet, "--state", str(tmp_path / "w.json")]) == 0
+    assert run(["monitor", str(other), quiet, "--state", str(tmp_path / "w.json")]) == 2
+    assert "watch of another certificate" in capsys.readouterr().err
+    assert run(["monitor", str(certified), quiet, "--state", str(tmp_path / "w.json"), "--delta", "0.01"]) == 2
+    (tmp_path / "w.json").write_text("{")
+    assert run(["monitor", str(certified), quiet, "--state", str(tmp_path / "w.json")]) == 2
+    assert run(["monitor", str(certified), str(tmp_path / "absent")]) == 2
