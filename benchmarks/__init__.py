@@ -39,15 +39,21 @@ def alternate(ours: Callable[[], object], other: Callable[[], object], *, turns:
     return min(times[0]), min(times[1])
 
 
-def median_ratio(ours: Callable[[], object], other: Callable[[], object], *, turns: int) -> tuple[float, float, float]:
+def median_ratio(
+    ours: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    turns: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float, float]:
     """Median time of each, and the median over turns of ours / other."""
     pairs = []
     for _ in range(turns):
         pair = []
         for run in (ours, other):
-            start = time.perf_counter()
+            start = clock()
             run()
-            pair.append(time.perf_counter() - start)
+            pair.append(clock() - start)
         pairs.append(pair)
     own, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return own, theirs, statistics.median(a / b for a, b in pairs)
