@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from prudent.conformal import conformal_quantile, conformal_rank, quantile_rank
+from prudent.conformal import conformal_quantile, conformal_rank
 from prudent.errors import BadInput
+from prudent.intervals import quantile_rank
 from tests.conftest import vectors
 
 

@@ -16,7 +16,7 @@ def blocks(name: str) -> list[str]:
 
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    first, second, third = blocks("README.md")
+    first, second, third, fourth = blocks("README.md")
     lines = [line for line in first.splitlines() if line.strip()]
     assert len(lines) <= 12
     scope: dict[str, object] = {}
@@ -30,6 +30,11 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(third, "README.md", "exec"), scope)
     names = sorted(p.name for p in (tmp_path / "small").iterdir())
     assert names == ["network.json", "network.safetensors", "plan.json"]
+    capsys.readouterr()
+    exec(compile(fourth, "README.md", "exec"), scope)
+    said = capsys.readouterr().out
+    assert "differ from the dense network and accuracy is at most 4\u202f% lower" in said or "Nothing certified" in said
+    assert set(scope["both"].binding) <= {"disagreement", "accuracy_drop"}
 
 
 def test_the_example_of_contributing_keeps_the_contract(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import betainc
 
 from prudent.errors import BadInput
 
@@ -52,36 +51,6 @@ def conformal_quantile(scores: Float64[np.ndarray, " n"], *, alpha: float) -> fl
         raise BadInput(f"scores are finite numbers of shape (n,); got shape {values.shape}, or NaN or infinite ones")
     rank = conformal_rank(len(values), alpha=alpha)
     return math.inf if rank is None else float(np.partition(values, rank - 1)[rank - 1])
-
-
-def quantile_rank(n: int, *, quantile: float, delta: float) -> int | None:
-    """Which of n sorted values is, with probability at least 1 - delta, not below a quantile of their distribution.
-
-        rank = min { r : P(Bin(n, quantile) >= r) <= delta }
-
-    Args:
-        n: number of independent values, at least 1.
-        quantile: which quantile is bounded from above (0.99 for the 99th percentile), in (0, 1).
-        delta: tolerated chance that the value is below it, in (0, 1).
-
-    Returns: rank in 1 .. n, 1 = the smallest value; None if not even the largest of n will do.
-
-    Raises:
-        BadInput: n below 1, quantile or delta outside (0, 1).
-
-    Source: Thompson 1936, "On Confidence Ranges for the Median and Other Expectation Distributions for Populations of
-    Unknown Distribution Form".
-    """
-    _check(n, "quantile", quantile)
-    _check(n, "delta", delta)
-    low, high = 0, n + 1  # P(Bin >= low) > delta >= P(Bin >= high) throughout; P(Bin >= r) = I_q(r, n - r + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if betainc(middle, n - middle + 1, quantile) <= delta:
-            high = middle
-        else:
-            low = middle
-    return high if high <= n else None
 
 
 def _check(n: int, name: str, value: float) -> None:

@@ -1,5 +1,7 @@
 """The reference page, written from the code itself: every key of a study file, every method with its source."""
 
+import ast
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ from prudent.data import DATA
 from prudent.files import write_whole
 from prudent.merging import TABLES as CHANGING
 from prudent.models import MODELS
+from prudent.procedures import PROCEDURES
+from prudent.risks import LOSSES
 from prudent.schedules import SCHEDULES
 from prudent.scores import SCORES
 
@@ -29,6 +33,17 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[certification]", settings.Certification),
     ("[certification.declared]", settings.Declared),
 )
+
+LIBRARY = (
+    "adoption.adopt", "dropnet.dropnet", "comparison.overlap", "comparison.chance_overlap", "comparison.agreement",
+    "deadlines.prune_to_latency", "reestimation.reestimate", "surgery.doctoring.diagnose", "surgery.plans.apply_plan",
+    "loss_tables.by_group", "anytime.certify_anytime", "monitoring.watch", "inversion.upper_bound",
+    "inversion.upper_bounds", "planning.most_losses", "planning.examples_needed", "planning.least_examples",
+    "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
+    "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
+    "certificates.losses_of", "spending.spent",
+)  # fmt: skip
+"""Functions that are public without standing in `prudent.__all__`, which is kept short."""
 
 ALL_UNITS = "weight, n:m, block, channel, head"
 
@@ -59,11 +74,34 @@ def reference() -> str:
         parts.append("")
     parts += [f"### {title}\n\n{meaning}\n" for title, meaning in CHANGING.items()]
     parts += scores()
-    for catalogue in (SCHEDULES, BOUNDS, DATA, MODELS):
+    parts += losses()
+    for catalogue in (SCHEDULES, BOUNDS, PROCEDURES, DATA, MODELS):
         parts.append(f"## {catalogue.noun.capitalize()}s\n\n| name | what | source |\n|---|---|---|")
         parts += [f"| `{name}` | {' | '.join(_cell(text) for text in catalogue.summary(name))} |" for name in catalogue]
         parts.append("")
+    parts += library()
     return "\n".join(parts)
+
+
+def losses() -> list[str]:
+    """The table of losses that a certificate may be about."""
+    parts = ["## Losses\n\nWhat `prudent.losses`, `prudent certify` and the certificates speak of.\n"]
+    parts.append("| name | what | range | compares with the dense network |\n|---|---|---|---|")
+    for name, risk in LOSSES.items():
+        what = (inspect.getdoc(risk.function) or "").split("\n")[0]
+        parts.append(f"| `{name}` | {_cell(what)} | [{risk.low:g}, {risk.high:g}] | {'yes' if risk.dense else 'no'} |")
+    return [*parts, ""]
+
+
+def library() -> list[str]:
+    """The functions for Python, by the file that they are in."""
+    parts = ["## In Python\n\nBesides the names of `prudent` itself:\n", "| function | what |\n|---|---|"]
+    for name in LIBRARY:
+        module, _, function = name.rpartition(".")
+        tree = ast.parse((Path(__file__).parent / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        node = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function)
+        parts.append(f"| `prudent.{name}` | {_cell((ast.get_docstring(node) or '').split(chr(10))[0])} |")
+    return [*parts, ""]
 
 
 def scores() -> list[str]:
