@@ -1,6 +1,7 @@
 """prudent certify, plan, monitor and verify on saved networks and ONNX files, as a user runs them."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -291,3 +292,38 @@ def test_monitor_refuses_the_state_of_another_certificate(certified, shipped, tm
     (tmp_path / "w.json").write_text("{")
     assert run(["monitor", str(certified), quiet, "--state", str(tmp_path / "w.json")]) == 2
     assert run(["monitor", str(certified), str(tmp_path / "absent")]) == 2
+
+
+def test_a_path_of_one_shot_masks_is_made_one_at_a_time(shipped, monkeypatch):
+    """Twenty candidates of one network: what is certified is what predicting all of them certifies."""
+    from prudent import artefacts
+    from prudent.network import fingerprint
+
+    data, dense = load_data("digits", {}), prudent.load(shipped / "dense")
+    sparsities = [0.05 * k for k in range(20)]
+    path = artefacts.one_shot_path(dense, sparsities)
+    alive, most = set(), []
+    original = artefacts.prune
+
+    def counting(*given, **options):
+        pruned = original(*given, **options)
+        alive.add(id(pruned.model))
+        weakref.finalize(pruned.model, alive.discard, id(pruned.model))
+        most.append(len(alive))
+        return pruned
+
+    monkeypatch.setattr(artefacts, "prune", counting)
+    claim = Claim(risks=("error",), alphas=(0.2,), delta=0.05, bounds=("binomial",))
+    certificate, _ = certify_artefacts(path, None, data, claim)
+    assert len(most) == 20
+    assert max(most) <= 2, "the one before may still be going when the next is made"
+    each = [prudent.prune(dense, sparsity=s) for s in sparsities]
+    preds = [prudent.predict(p.model, data.certification.batches()) for p in each]
+    table = prudent.losses(preds, sparsities=[p.sparsity for p in each], names=list(certificate.names))
+    assert prudent.certify(table, alpha=0.2, delta=0.05) == certificate
+    assert certificate.models[3] == fingerprint(each[3].model)
+    anytime, _, used = certify_artefacts_anytime(path, None, data, claim)
+    assert used < 20 * len(data.certification) / 4
+    assert certificate.selected - anytime.selected in (0, 1, 2)
+    with pytest.raises(BadInput, match="ascending"):
+        artefacts.one_shot_path(dense, [0.5, 0.2])

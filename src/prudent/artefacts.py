@@ -1,8 +1,9 @@
 """What ships, as something that answers: a saved network's folder or an ONNX file, known by its hash."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,18 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from prudent.batches import Batches
+from prudent.batches import Batch, Batches
 from prudent.errors import BadInput
+from prudent.examples import Example
 from prudent.files import read_file
 from prudent.named_networks import Named, named_network
-from prudent.network import evaluating, fingerprint, logits_of
+from prudent.network import Scores, evaluating, fingerprint, logits_of
 from prudent.onnx_graph import answers, session
+from prudent.pruning import Pruned, prune
+from prudent.scopes import Scope
 from prudent.splits import Data
 from prudent.types import Predictions
+from prudent.units import Granularity
 
 Answer = Callable[[Tensor], Float32[np.ndarray, "n classes"]]
 
@@ -87,6 +92,60 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
         fingerprint=fingerprint(module), data=named.data,
         opened=lambda: _torch(_module(named_network(path, data=data, builder=builder))),
     )  # fmt: skip
+
+
+def one_shot_path(
+    model: nn.Module,
+    sparsities: Sequence[float],
+    *,
+    score: str | Callable[..., Scores] | Mapping[str, Tensor] = "magnitude",
+    granularity: Granularity = "weight",
+    scope: Scope = "global",
+    batches: Iterable[Batch] | None = None,
+    example: Example | None = None,
+    seed: int = 0,
+) -> list[Artefact]:
+    """A path of candidates that all come from one network by pruning it once, however many there are.
+
+    Each is made to learn its hash, let go, and made again when its turn comes: one is in memory at a time.
+
+    Args:
+        model: the dense network. Not changed, and not to be changed as long as the path is used.
+        sparsities: ascending, each in [0, 1).
+        score, granularity, scope, batches, example, seed: as in `prudent.prune`.
+
+    Returns: the candidates, densest first; `prudent.claiming` certifies them, all at once or anytime.
+
+    Raises:
+        BadInput: sparsities that do not ascend, and what `prudent.prune` refuses.
+    """
+    if not sparsities or list(sparsities) != sorted(set(sparsities)):
+        raise BadInput(f"a path needs different, ascending sparsities; got {list(sparsities)}")
+
+    def made(sparsity: float) -> Pruned:
+        return prune(
+            model, sparsity=sparsity, score=score, granularity=granularity, scope=scope, batches=batches,
+            example=example, seed=seed,
+        )  # fmt: skip
+
+    path = []
+    for sparsity in sparsities:
+        pruned = made(sparsity)
+        path.append(
+            Artefact(
+                path="",
+                name=f"{score if isinstance(score, str) else 'own'} {sparsity:g}",
+                sparsity=pruned.sparsity,
+                fingerprint=fingerprint(pruned.model),
+                data=None,
+                opened=partial(_made, made, sparsity),
+            )
+        )
+    return path
+
+
+def _made(made: Callable[[float], Pruned], sparsity: float) -> Answer:
+    return _torch(made(sparsity).model)
 
 
 def _module(named: Named) -> nn.Module:

@@ -41,6 +41,7 @@ LIBRARY = (
     "inversion.upper_bounds", "planning.most_losses", "planning.examples_needed", "planning.least_examples",
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
+    "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
     "certificates.losses_of", "spending.spent",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
