@@ -44,6 +44,8 @@ def test_each_loss_is_its_definition_by_loop(loss):
         assert table.means[c] == pytest.approx(float(sum(known) / len(known)), rel=1e-12)
     assert (table.loss, table.names, table.split) == (loss, ("0.1", "0.2", "0.5"), "certification")
     assert not table.binary
+    together = mask_losses(np.stack(candidates), truth, sparsities=[0.1, 0.2, 0.5], loss=loss, split="certification")
+    assert np.array_equal(together.values, table.values)
 
 
 def test_each_loss_is_another_librarys():

@@ -14,7 +14,7 @@ MaskLoss = Literal["missed_overlap", "missed_pixels"]
 
 
 def mask_losses(
-    predicted: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray] | np.ndarray,
     truth: np.ndarray,
     *,
     sparsities: Sequence[float],
@@ -33,7 +33,8 @@ def mask_losses(
     does not see pixels that are wrongly taken for the object's, and a network that marks every pixel has none.
 
     Args:
-        predicted: for each candidate, densest first, (n, height, width) bool, True where it sees the object.
+        predicted: for each candidate, densest first, (n, height, width) bool, True where it sees the object; a list of them,
+            or one array (candidates, n, height, width).
         truth: (n, height, width) bool, the object's pixels.
         sparsities: (candidates,) achieved sparsity of each, in [0, 1), not decreasing.
         loss: "missed_overlap" or "missed_pixels".
@@ -65,7 +66,9 @@ def mask_losses(
     for i, mask in enumerate(masks):
         if mask.shape != true.shape:
             raise BadInput(f"every candidate marks the same pictures, {true.shape}; candidate {i} has {mask.shape}")
-    counted = None if loss == "missed_overlap" else np.repeat(true.any(axis=(1, 2))[:, None], len(masks), axis=1)
+    counted = np.ones((len(true), len(masks)), bool)
+    if loss == "missed_pixels":
+        counted[:] = _pixels(true)[:, None] > 0
     return Losses(
         values=np.stack([_SHARES[loss](mask, true) for mask in masks], axis=1),
         names=tuple(names) if names is not None else tuple(f"{s:g}" for s in sparsities),
@@ -74,7 +77,7 @@ def mask_losses(
         split=split,
         data=data,
         models=tuple(models),
-        counted=None if counted is None or counted.all() else counted,
+        counted=None if counted.all() else counted,
     )
 
 
