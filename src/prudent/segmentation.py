@@ -33,8 +33,8 @@ def mask_losses(
     does not see pixels that are wrongly taken for the object's, and a network that marks every pixel has none.
 
     Args:
-        predicted: for each candidate, densest first, (n, height, width) bool, True where it sees the object; a list of them,
-            or one array (candidates, n, height, width).
+        predicted: for each candidate, densest first, (n, height, width) bool, True where it sees the object; a list of
+            them, or one array (candidates, n, height, width).
         truth: (n, height, width) bool, the object's pixels.
         sparsities: (candidates,) achieved sparsity of each, in [0, 1), not decreasing.
         loss: "missed_overlap" or "missed_pixels".
