@@ -28,8 +28,8 @@ LEVELS = {
         "probing", "recounting", "report", "rounding", "run_folder", "settings", "sources", "spending", "splits",
         "store"),
     4: ("cells", "cli", "examining", "execution", "executors", "graph", "preflight", "progress", "reference",
-        "results", "scheduling", "shipping", "studies", "summary", "tables", "terminal", "trimmed", "trimming",
-        "wishes"),
+        "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables", "terminal", "trimmed",
+        "trimming", "wishes"),
 }  # fmt: skip
 
 

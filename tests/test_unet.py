@@ -69,8 +69,9 @@ def test_the_forward_pass_written_out_again():
     torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("classes", "widths"), [(1, (8, 16, 32)), (3, (6, 4, 5, 7))], ids=str)
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize(
+    ("classes", "widths", "scope"), [(1, (8, 16, 32), "global"), (3, (6, 4, 5, 7), "layer")], ids=str
+)
 def test_channels_are_cut_out_exactly(classes, widths, scope):
     model, example = unet(classes=classes, widths=widths), pictures()
     pruned = prudent.prune(model, sparsity=0.5, granularity="channel", scope=scope, minimum=1, example=example)
@@ -103,11 +104,18 @@ def test_a_channel_that_is_skipped_and_pooled_goes_from_both_readers():
 
 
 def test_dead_channels_of_single_weights_are_cut_exactly():
-    model, example = unet(), pictures()
-    pruned = prudent.prune(model, sparsity=0.97, example=example)
+    model, example = unet((1, 8, 8), widths=(3, 4)), pictures(shape=(1, 8, 8))
+    with torch.no_grad():
+        model.down[0].conv2.weight[1] = 0  # nothing makes this channel, and its constant is 0 after the ReLU
+        model.down[0].norm2.running_mean[1], model.down[0].norm2.bias[1] = 0, -1
+        # and nothing reads this one, the second that comes up
+        model.merge[0].conv1.weight[:, 4] = 0
+    pruned = prudent.prune(model, sparsity=0.3, example=example)
     small = prudent.shrink(pruned, example)
     assert small.proof.difference <= small.proof.tolerance
-    other = pictures(4, seed=11).double()
+    assert small.model.down[0].conv2.out_channels <= 2
+    assert small.model.up[0].conv.out_channels <= 2
+    other = pictures(4, (1, 8, 8), seed=11).double()
     torch.testing.assert_close(small.model.double()(other), pruned.model.double()(other), rtol=1e-9, atol=1e-9)
 
 
