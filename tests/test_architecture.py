@@ -16,7 +16,7 @@ LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
     1: ("anytime", "binned", "bounds", "calibration", "cascades", "certification", "conformal", "crc", "detection",
         "eprocesses", "evaluation", "forecasts", "intervals", "inversion", "loss_tables", "monitoring", "multirisk",
-        "pareto", "planning", "procedures", "rcps", "risks", "uncertainty", "wealth"),
+        "pareto", "planning", "procedures", "rcps", "risks", "segmentation", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "computed", "controls", "couplings", "demands", "dropnet", "examples", "gradients",
         "granularities", "latency", "low_rank", "masks", "models", "network", "observation", "onnx_graph",
@@ -28,8 +28,8 @@ LEVELS = {
         "pacing", "parsing", "probing", "recounting", "report", "rounding", "run_folder", "settings", "sources",
         "spending", "splits", "store"),
     4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
-        "reference", "results", "scheduling", "shipping", "studies", "summary", "tables", "terminal", "trimmed",
-        "trimming", "verifying", "watching", "wishes"),
+        "reference", "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables", "terminal",
+        "trimmed", "trimming", "verifying", "watching", "wishes"),
 }  # fmt: skip
 
 

@@ -346,7 +346,7 @@ def test_each_paper_draws_its_own():
         **dict.fromkeys(("lenet_300_100", "lenet_5"), "glorot_normal"),
         **dict.fromkeys(("dropnet_a", "dropnet_b", "dropnet_c"), "glorot_uniform"),
         **dict.fromkeys(("vgg", "resnet_18", "resnet_cifar", "wide_resnet", "densenet_cifar"), "he_normal"),
-        "mobilenet_v2": "he_normal",
+        **dict.fromkeys(("mobilenet_v2", "unet"), "he_normal"),
     }
 
 
@@ -544,7 +544,7 @@ for name in MODELS:
                 assert f"no {option} of model {name!r} named 'nonsense'. Known: " in str(error), error
             else:
                 raise AssertionError(f"{name} took a nonsensical {option}")
-assert words == 14, words
+assert words == 15, words
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from prudent.catalogue import check_options
+from prudent.claims import MEANS
 from prudent.errors import BadInput, UnknownName
 from prudent.risks import LOSSES, Loss, Risk
 from prudent.types import Losses, Predictions
@@ -125,8 +126,8 @@ def _risk(loss: str | Loss) -> tuple[str, Risk]:
             raise UnknownName.of("loss", loss, LOSSES)
         return loss, LOSSES[loss]
     name = str(getattr(loss, "__name__", "custom"))
-    if name in LOSSES:
-        if loss is not LOSSES[name].function:
+    if name in LOSSES or name in MEANS:  # of MEANS, those of masks are no losses of predictions
+        if name not in LOSSES or loss is not LOSSES[name].function:
             raise BadInput(
                 f"a loss of your own needs a name of its own: {name!r} is prudent's, and claims would say so"
             )

@@ -29,9 +29,11 @@ class Examples:
         ids: (n,) integers, which example of the source each one is; none may occur twice. Examples with other
             ids may still be equal: see `Data.repeated`.
         split: what they are for.
+        masks: (n, height, width) bool, the pixels of the object in pictures of that size, or None. Networks never read
+            them here: they are for losses of masks (`prudent.segmentation`) and for a training loop of one's own.
 
     Raises:
-        BadInput: no examples, NaN or infinite inputs, lengths that differ.
+        BadInput: no examples, NaN or infinite inputs, lengths that differ, masks that are not bool or of another size.
         SplitMisuse: an example that occurs twice.
     """
 
@@ -39,6 +41,7 @@ class Examples:
     labels: np.ndarray | None
     ids: np.ndarray
     split: Split
+    masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_split(self.split)
@@ -58,6 +61,8 @@ class Examples:
                 raise BadInput(f"{plural(len(self.inputs), 'input')} need as many {what}; got {len(values)}")
         if len(np.unique(self.ids)) != len(self.ids):
             raise SplitMisuse(f"an example occurs twice in the {self.split} split")
+        if self.masks is not None:
+            object.__setattr__(self, "masks", _masks(np.asarray(self.masks), self.inputs.shape))
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -65,10 +70,12 @@ class Examples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over purpose, inputs, labels and ids, as 64 hex digits."""
+        """sha256 over purpose, inputs, labels, ids and masks, as 64 hex digits."""
         digest = hashlib.sha256(f"{self.split}|{self.inputs.shape}|".encode())
         for array in (self.inputs, self.labels, self.ids):
             digest.update(b"none|" if array is None else np.ascontiguousarray(array).data)
+        if self.masks is not None:  # nothing where there are none: older fingerprints stay what they are
+            digest.update(b"masks|" + self.masks.tobytes())
         return digest.hexdigest()
 
     def batches(self, size: int = 256) -> Batches:
@@ -93,7 +100,7 @@ class Data:
         about: one sentence on what the examples are, for reports.
 
     Raises:
-        BadInput: a missing split, inputs of different shapes, labels outside the classes.
+        BadInput: a missing split, inputs of different shapes, labels outside the classes, masks in some splits only.
         SplitMisuse: an example that is in two splits.
     """
 
@@ -109,6 +116,9 @@ class Data:
         shapes = {examples.inputs.shape[1:] for examples in self.splits.values()}
         if len(shapes) > 1:
             raise BadInput(f"the splits of {self.name!r} have inputs of different shapes: {sorted(shapes)}")
+        bare = [split for split, examples in self.splits.items() if examples.masks is None]
+        if 0 < len(bare) < len(self.splits):
+            raise BadInput(f"all splits of {self.name!r} have masks or none has; there are none in {', '.join(bare)}")
         owner: dict[int, Split] = {}
         for split, examples in self.splits.items():
             if examples.split != split:
@@ -161,6 +171,16 @@ class Data:
     def test(self) -> Examples:
         """For reporting alone."""
         return self.splits["test"]
+
+
+def _masks(masks: np.ndarray, inputs: tuple[int, ...]) -> np.ndarray:
+    wanted = (inputs[0], *inputs[2:])
+    if len(inputs) != 4 or masks.shape != wanted or masks.dtype.kind != "b":
+        raise BadInput(
+            f"masks are bool (n, height, width) beside pictures (n, channels, height, width); got {masks.dtype} of "
+            f"shape {masks.shape} beside {inputs}"
+        )
+    return np.array(masks, np.bool_, order="C")
 
 
 def partition(

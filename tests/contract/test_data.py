@@ -41,7 +41,7 @@ def test_splits(name):
     assert set(np.unique(data.train.labels)) == set(range(len(data.classes)))
 
 
-@pytest.mark.parametrize("name", ["digits", "moons", "photo_patches"])
+@pytest.mark.parametrize("name", ["digits", "moons", "photo_patches", "shapes"])
 def test_fingerprint_is_stable_and_says_everything(name):
     first, again = (DATA[name]() for _ in range(2))
     other = DATA[name](seed=1)

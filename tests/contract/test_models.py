@@ -20,6 +20,12 @@ SHAPE = (3, 32, 32)
 """What every architecture takes with its default options."""
 
 
+def answer_shape(name, inputs, classes):
+    """One row of logits for each input, or, of networks that say so, logits for each of its pixels."""
+    pixels = inputs.shape[2:] if MODELS.constant(name, "ANSWERS") == "pixels" else ()
+    return (len(inputs), classes, *pixels)
+
+
 def or_refusal(what):
     """What a function returns, or None and why it refuses."""
     try:
@@ -40,7 +46,7 @@ def test_builds_and_answers_or_refuses(name, shape):
         return
     inputs = torch.rand(3, *shape)
     answer = model(inputs)
-    assert answer.shape == (3, 7)
+    assert answer.shape == answer_shape(name, inputs, 7)
     assert torch.isfinite(answer).all()
     assert prunable(model)
     model.eval()
@@ -54,7 +60,8 @@ def test_gradients_reach_every_parameter(name):
     model = build(name, SHAPE, 4, seed=0, options={})
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(4, *SHAPE, generator=generator)
-    cross_entropy(model(inputs), torch.arange(4)).backward()
+    labels = torch.arange(4).expand(*answer_shape(name, inputs, 4)[2:], 4).movedim(-1, 0)
+    cross_entropy(model(inputs), labels).backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{parameter_name} is not used"
         assert torch.isfinite(parameter.grad).all(), parameter_name
