@@ -51,6 +51,9 @@ def test_everything_is_there(run, results):
     assert results["data"]["splits"] == {"train": 1507, "validation": 40, "certification": 150, "test": 100}
     assert results["data"]["ood"]["n"] == 60
     assert not list(run.rglob(".*")), "no temporary files are left"
+    n = results["data"]["splits"]["certification"]
+    nothing = dict.fromkeys(("train", "validation", "test", "within", "spoiled"), 0)
+    assert results["data"]["leaks"] == {"n": n, **nothing}
 
 
 def test_every_certificate_verifies_and_follows_from_its_networks(run, results):

@@ -13,6 +13,7 @@ from prudent.errors import BadInput, DamagedStore
 from prudent.executors import EXECUTORS
 from prudent.files import write_whole
 from prudent.graph import build_graph
+from prudent.leakage import leaks
 from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
@@ -173,6 +174,7 @@ def _about(ready: Ready) -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "splits": {split: len(examples) for split, examples in data.splits.items()},
         "repeated": data.repeated,
+        "leaks": asdict(leaks(data)),
     }
     if ood is not None:
         about["ood"] = {

@@ -181,3 +181,19 @@ def test_durations(seconds, text):
 def test_moments():
     assert moment("2026-11-21T02:29:44+00:00") == "21 November 2026, 02:29 UTC"
     assert moment("yesterday") == "yesterday"
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "why"),
+    [
+        ({"validation": 0, "within": 0, "test": 9}, "met", "No input of another split occurs in train"),
+        ({"validation": 2, "within": 0, "test": 0}, "partly", "certification inputs some occur again: 2 in validation"),
+        ({"validation": 0, "within": 3, "test": 0}, "partly", "some occur again: 3 more than once"),
+        ({"validation": 2, "within": 3, "test": 0}, "partly", "2 in validation, too and 3 more than once"),
+    ],
+)
+def test_the_checklist_tells_inputs_that_occur_again(copied, found, state, why):
+    edit(copied, lambda results: results["data"].update(leaks=found))
+    point = next(point for point in checklist(run_of(copied)) if point.text.startswith("Four disjoint splits"))
+    assert point.state == state
+    assert why in point.why

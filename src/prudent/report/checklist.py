@@ -153,6 +153,11 @@ def _splits(run: Run) -> Point:
     if again:
         found = joined([f"{count:,} of {sizes[split]:,} in {split}" for split, count in again.items()])
         return Point("partly", text, f"Some inputs also occur in train: {found}.")
+    leaked = run.data.get("leaks", {})  # runs of earlier versions did not look
+    wheres = {"validation": "in validation, too", "within": "more than once"}
+    if any(leaked.get(where) for where in wheres):
+        found = joined([f"{leaked[where]:,} {how}" for where, how in wheres.items() if leaked[where]])
+        return Point("partly", text, f"Of {sizes['certification']:,} certification inputs some occur again: {found}.")
     return Point("met", text, "No input of another split occurs in train. Groups, such as writers, are not known.")
 
 
