@@ -14,7 +14,7 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
-    1: ("anytime", "binned", "bounds", "calibration", "cascades", "certification", "conformal", "crc", "detection",
+    1: ("anytime", "binned", "bounds", "calibration", "calibration_variants", "cascades", "certification", "conformal", "crc", "detection",
         "eprocesses", "evaluation", "forecasts", "intervals", "inversion", "loss_tables", "monitoring", "multirisk",
         "pareto", "planning", "procedures", "rcps", "risks", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",

@@ -34,10 +34,10 @@ def brier(predictions: Predictions) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reliability:
-    """What a reliability diagram shows: for each equal-width bin of top-label confidence, said against true.
+    """What a reliability diagram shows: for each bin of stated confidence, said against true.
 
     Args:
-        edges: (bins + 1,) from 0 to 1.
+        edges: (bins + 1,) not decreasing; from 0 to 1 for bins of equal width.
         counts: (bins,) predictions in each bin.
         right: (bins,) correct ones among them.
         confidence: (bins,) sum of the stated confidence in each bin (divide by counts for the mean).
@@ -52,6 +52,18 @@ class Reliability:
     def ece(self) -> float:
         """Expected calibration error of these bins, in [0, 1]."""
         return float(np.abs(self.confidence - self.right).sum() / self.counts.sum())
+
+    @property
+    def max_error(self) -> float:
+        """Maximum calibration error: the largest gap of a bin that is not empty, in [0, 1], lower is better."""
+        seen = self.counts > 0
+        return float((np.abs(self.confidence - self.right)[seen] / self.counts[seen]).max())
+
+    @property
+    def squared_error(self) -> float:
+        """Squared calibration error (plug-in): sum over bins of (n_b / n) gap^2, in [0, 1], lower is better."""
+        seen = self.counts > 0
+        return float((np.square(self.confidence - self.right)[seen] / self.counts[seen]).sum() / self.counts.sum())
 
 
 def reliability(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> Reliability:
@@ -77,7 +89,12 @@ def bin_confidence(
     bins: int = 15,
     closed: Literal["left", "right"] = "left",
 ) -> Reliability:
-    """`reliability` from stated confidences in [0, 1] and whether each prediction was correct."""
+    """`reliability` from stated confidences in [0, 1] and whether each prediction was correct.
+
+    Raises:
+        BadInput: bins < 1, no predictions, lengths that differ, confidence outside [0, 1] or NaN.
+    """
+    check_confidence(confidence, correct)
     which = equal_width_bins(confidence, bins=bins, closed=closed)
     return Reliability(
         edges=np.arange(bins + 1) / bins,
@@ -120,6 +137,20 @@ def ece(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "ri
     on the right).
     """
     return reliability(predictions, bins=bins, closed=closed).ece
+
+
+def check_confidence(confidence: np.ndarray, correct: np.ndarray) -> None:
+    """Refuse what is no list of confidences in [0, 1] with one bool for each."""
+    if confidence.ndim != 1 or correct.shape != confidence.shape or len(confidence) == 0:
+        raise BadInput(
+            f"one confidence and one bool for each of n >= 1 examples are needed; got {confidence.shape} "
+            f"and {correct.shape}"
+        )
+    if correct.dtype != np.bool_:
+        raise BadInput(f"whether each prediction was correct is a bool; got dtype {correct.dtype}")
+    # written so that NaN fails it too
+    if not (confidence.min() >= 0 and confidence.max() <= 1):
+        raise BadInput(f"confidences lie in [0, 1]; got {confidence.min()} .. {confidence.max()}")
 
 
 def _labels(predictions: Predictions) -> Int64[np.ndarray, " n"]:
