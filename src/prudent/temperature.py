@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from prudent.errors import BadInput, SplitMisuse
-from prudent.types import Predictions, log_softmax
+from prudent.types import Predictions
 
 COLDEST, HOTTEST = 2.0**-7, 2.0**7
 """Temperatures that are looked at."""
@@ -39,7 +39,8 @@ def fit_temperature(predictions: Predictions) -> float:
     """
     if predictions.split != "validation":
         raise SplitMisuse(f"a temperature is fitted on validation examples; these are from {predictions.split!r}")
-    grid = np.linspace(math.log(COLDEST), math.log(HOTTEST), 57)
+    # one valley needs no more than a bracket; of several, the deepest is looked for
+    grid = np.linspace(math.log(COLDEST), math.log(HOTTEST), 15 if predictions.members is None else 57)
     losses = [nll_at(predictions, temperature=math.exp(t)) for t in grid]
     best = int(np.argmin(losses))
     if best in (0, len(grid) - 1) or min(losses) == max(losses):
@@ -82,8 +83,10 @@ def nll_at(predictions: Predictions, *, temperature: float) -> float:
     total = 0.0
     for start in range(0, predictions.n, step):
         part = predictions.logits[..., start : start + step, :] / np.float64(temperature)
+        part -= part.max(axis=-1, keepdims=True)
         labels = predictions.labels[start : start + step]
-        each: Float64[np.ndarray, "*members k"] = log_softmax(part)[..., np.arange(len(labels)), labels]
+        each: Float64[np.ndarray, "*members k"] = part[..., np.arange(len(labels)), labels]
+        each = each - np.log(np.exp(part, out=part).sum(axis=-1))
         if predictions.members is not None:
             each = np.logaddexp.reduce(each, axis=0) - math.log(predictions.members)
         total -= float(each.sum())
@@ -95,7 +98,7 @@ def _lowest(predictions: Predictions, low: float, high: float) -> float:
     shrink = (math.sqrt(5) - 1) / 2
     left, right = high - shrink * (high - low), low + shrink * (high - low)
     at_left, at_right = (nll_at(predictions, temperature=math.exp(t)) for t in (left, right))
-    while high - low > 1e-9:
+    while high - low > 1e-7:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
             left = high - shrink * (high - low)
