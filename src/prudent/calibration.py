@@ -7,7 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from prudent.errors import BadInput
-from prudent.types import Predictions
+from prudent.types import Predictions, log_softmax
+
+BLOCK = 2**16
+"""How many logits or confidences are looked at together: what fits into a processor's own memory."""
 
 
 def nll(predictions: Predictions) -> float:
@@ -15,11 +18,16 @@ def nll(predictions: Predictions) -> float:
 
     With members, p is the mean of their probabilities.
     """
-    labels = _labels(predictions)
-    each = np.take_along_axis(predictions.log_probabilities, _at(labels, predictions), axis=-1)[..., 0]
-    if predictions.members is not None:
-        each = np.logaddexp.reduce(each, axis=0) - np.log(predictions.members)
-    return float(-each.mean())
+    labels, total = _labels(predictions), 0.0
+    step = max(1, BLOCK // (predictions.classes * (predictions.members or 1)))
+    for start in range(0, predictions.n, step):
+        part = labels[start : start + step]
+        log_p = log_softmax(predictions.logits[..., start : start + step, :])
+        each: Float64[np.ndarray, "*members k"] = log_p[..., np.arange(len(part)), part]
+        if predictions.members is not None:
+            each = np.logaddexp.reduce(each, axis=0) - np.log(predictions.members)
+        total -= float(each.sum())
+    return total / predictions.n + 0.0  # no -0.0
 
 
 def brier(predictions: Predictions) -> float:
@@ -116,8 +124,16 @@ def equal_width_bins(
         raise BadInput(f"at least one bin is needed; got bins={bins}")
     # k / bins, not linspace: its edges are one ulp off, which moves values that lie on an edge
     edges = np.arange(bins + 1) / bins
-    which = np.searchsorted(edges, confidence, side="right" if closed == "left" else "left") - 1
-    return np.clip(which, 0, bins - 1).astype(np.int64)
+    which = np.empty(len(confidence), np.int64)
+    for start in range(0, len(confidence), BLOCK):
+        part = confidence[start : start + BLOCK]
+        # a product can be rounded over an edge, by one bin at most: the edges themselves decide
+        guess = np.clip((part * bins).astype(np.int64), 0, bins - 1)
+        low, high = edges[guess], edges[guess + 1]
+        guess += part >= high if closed == "left" else part > high
+        guess -= part < low if closed == "left" else part <= low
+        which[start : start + BLOCK] = np.clip(guess, 0, bins - 1)
+    return which
 
 
 def ece(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> float:
@@ -157,8 +173,3 @@ def _labels(predictions: Predictions) -> Int64[np.ndarray, " n"]:
     if predictions.labels is None:
         raise BadInput("this needs true labels; these predictions have none (labels=None)")
     return predictions.labels
-
-
-def _at(labels: Int64[np.ndarray, " n"], predictions: Predictions) -> Int64[np.ndarray, "..."]:
-    index = labels[:, None]
-    return index if predictions.members is None else np.broadcast_to(index, (predictions.members, *index.shape))

@@ -168,8 +168,7 @@ def _trapezoids(x: Float64[np.ndarray, " points"], y: Float64[np.ndarray, " poin
 
 def _harmonic(start: Int64[np.ndarray, " k"], end: Int64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
     # 1 / (start + 1) + .. + 1 / end
-    single = end - start == 1
-    sums: Float64[np.ndarray, " k"] = np.where(
-        single, 1 / np.maximum(end, 1), digamma(end + 1.0) - digamma(start + 1.0)
-    )
+    sums: Float64[np.ndarray, " k"] = 1 / np.maximum(end, 1)
+    longer = np.flatnonzero(end - start != 1)
+    sums[longer] = digamma(end[longer] + 1.0) - digamma(start[longer] + 1.0)
     return sums
