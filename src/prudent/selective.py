@@ -55,11 +55,13 @@ def rank_by_confidence(confidence: Float64[np.ndarray, " n"], wrong: Bool[np.nda
         raise BadInput(f"whether each answer is wrong is a bool; got dtype {wrong.dtype}")
     if np.isnan(confidence).any():
         raise BadInput("confidences must not be NaN")
-    rising, rising_wrong = np.sort(confidence), np.sort(confidence[wrong])
+    rising = np.sort(confidence)
     first = np.flatnonzero(np.append(True, rising[1:] != rising[:-1]))
-    thresholds = rising[first][::-1]
     answered = (len(rising) - first[::-1]).astype(np.int64)
-    errors = (len(rising_wrong) - np.searchsorted(rising_wrong, thresholds, side="left")).astype(np.int64)
+    # each error is found at the first of its equals
+    errors_at = np.bincount(np.searchsorted(rising, np.sort(confidence[wrong])), minlength=len(rising))
+    less_sure = np.cumsum(errors_at)[first] - errors_at[first]
+    errors = (int(errors_at.sum()) - less_sure[::-1]).astype(np.int64)
     return RiskCoverage(answered=answered, errors=errors)
 
 
