@@ -14,9 +14,11 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
-    1: ("anytime", "binned", "bounds", "calibration", "cascades", "certification", "conformal", "crc", "detection",
-        "eprocesses", "evaluation", "forecasts", "intervals", "inversion", "loss_tables", "monitoring", "multirisk",
-        "pareto", "planning", "procedures", "rcps", "risks", "segmentation", "uncertainty", "wealth"),
+    1: ("anytime", "binned", "bounds", "calibration", "calibration_p_values", "calibration_variants", "cascades",
+        "certification", "conformal", "crc", "detection", "eprocesses", "evaluation", "forecasts", "intervals",
+        "inversion", "loss_tables", "monitoring", "multirisk", "pareto", "planning", "potential", "procedures",
+        "proper_scores", "rcps", "reallocation", "regression", "risks", "robustness", "segmentation", "selective",
+        "similarity", "smoothing", "temperature", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "computed", "controls", "couplings", "demands", "dropnet", "examples", "gradients",
         "granularities", "latency", "low_rank", "masks", "models", "network", "observation", "onnx_graph",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss
 
-from prudent.calibration import bin_confidence, brier, ece, nll, reliability
+from prudent import calibration
+from prudent.calibration import bin_confidence, brier, ece, equal_width_bins, nll, reliability
 from prudent.errors import BadInput
 from prudent.types import Predictions
 from tests.conftest import predictions
@@ -50,6 +51,28 @@ def test_multiclass_reference(oracle):
     p = Predictions(logits=logits, labels=np.array(v["inputs"]["y"]), split="test")
     # float32 logits move a probability by 1e-7, which moves no example over an edge here
     assert ece(p, bins=v["inputs"]["bins"]) == pytest.approx(v["expected"]["confidence_ece"], abs=1e-6)
+
+
+@pytest.mark.parametrize("closed", ["left", "right"])
+@pytest.mark.parametrize("bins", [1, 3, 7, 10, 15, 49, 1000])
+def test_bins_are_decided_by_their_edges_to_the_last_digit(closed, bins):
+    edges = np.arange(bins + 1) / bins
+    values = np.concatenate(
+        [edges, np.nextafter(edges, 0), np.nextafter(edges, 1), np.random.default_rng(0).random(99)]
+    )
+    values = np.tile(values, -(-70_000 // len(values)))  # more than one block
+    searched = np.searchsorted(edges, values, side="right" if closed == "left" else "left") - 1
+    assert (equal_width_bins(values, bins=bins, closed=closed) == np.clip(searched, 0, bins - 1)).all()
+
+
+def test_nll_in_blocks_is_nll(monkeypatch):
+    for members in (None, 3):
+        p = predictions(100, 4, members=members)
+        expected = -np.log(p.probabilities[np.arange(100), p.labels]).mean()
+        monkeypatch.setattr(calibration, "BLOCK", 2**16)
+        assert nll(p) == pytest.approx(expected, abs=1e-13)
+        monkeypatch.setattr(calibration, "BLOCK", 90)
+        assert nll(p) == pytest.approx(expected, abs=1e-13)
 
 
 @pytest.mark.parametrize("closed", ["left", "right"])

@@ -7,7 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from prudent.errors import BadInput
-from prudent.types import Predictions
+from prudent.types import Predictions, log_softmax
+
+BLOCK = 2**16
+"""How many logits or confidences are looked at together: what fits into a processor's own memory."""
 
 
 def nll(predictions: Predictions) -> float:
@@ -15,11 +18,16 @@ def nll(predictions: Predictions) -> float:
 
     With members, p is the mean of their probabilities.
     """
-    labels = _labels(predictions)
-    each = np.take_along_axis(predictions.log_probabilities, _at(labels, predictions), axis=-1)[..., 0]
-    if predictions.members is not None:
-        each = np.logaddexp.reduce(each, axis=0) - np.log(predictions.members)
-    return float(-each.mean())
+    labels, total = _labels(predictions), 0.0
+    step = max(1, BLOCK // (predictions.classes * (predictions.members or 1)))
+    for start in range(0, predictions.n, step):
+        part = labels[start : start + step]
+        log_p = log_softmax(predictions.logits[..., start : start + step, :])
+        each: Float64[np.ndarray, "*members k"] = log_p[..., np.arange(len(part)), part]
+        if predictions.members is not None:
+            each = np.logaddexp.reduce(each, axis=0) - np.log(predictions.members)
+        total -= float(each.sum())
+    return total / predictions.n + 0.0  # no -0.0
 
 
 def brier(predictions: Predictions) -> float:
@@ -34,10 +42,10 @@ def brier(predictions: Predictions) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reliability:
-    """What a reliability diagram shows: for each equal-width bin of top-label confidence, said against true.
+    """What a reliability diagram shows: for each bin of stated confidence, said against true.
 
     Args:
-        edges: (bins + 1,) from 0 to 1.
+        edges: (bins + 1,) not decreasing; from 0 to 1 for bins of equal width.
         counts: (bins,) predictions in each bin.
         right: (bins,) correct ones among them.
         confidence: (bins,) sum of the stated confidence in each bin (divide by counts for the mean).
@@ -52,6 +60,18 @@ class Reliability:
     def ece(self) -> float:
         """Expected calibration error of these bins, in [0, 1]."""
         return float(np.abs(self.confidence - self.right).sum() / self.counts.sum())
+
+    @property
+    def max_error(self) -> float:
+        """Maximum calibration error: the largest gap of a bin that is not empty, in [0, 1], lower is better."""
+        seen = self.counts > 0
+        return float((np.abs(self.confidence - self.right)[seen] / self.counts[seen]).max())
+
+    @property
+    def squared_error(self) -> float:
+        """Squared calibration error (plug-in): sum over bins of (n_b / n) gap^2, in [0, 1], lower is better."""
+        seen = self.counts > 0
+        return float((np.square(self.confidence - self.right)[seen] / self.counts[seen]).sum() / self.counts.sum())
 
 
 def reliability(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> Reliability:
@@ -77,7 +97,12 @@ def bin_confidence(
     bins: int = 15,
     closed: Literal["left", "right"] = "left",
 ) -> Reliability:
-    """`reliability` from stated confidences in [0, 1] and whether each prediction was correct."""
+    """`reliability` from stated confidences in [0, 1] and whether each prediction was correct.
+
+    Raises:
+        BadInput: bins < 1, no predictions, lengths that differ, confidence outside [0, 1] or NaN.
+    """
+    check_confidence(confidence, correct)
     which = equal_width_bins(confidence, bins=bins, closed=closed)
     return Reliability(
         edges=np.arange(bins + 1) / bins,
@@ -99,8 +124,16 @@ def equal_width_bins(
         raise BadInput(f"at least one bin is needed; got bins={bins}")
     # k / bins, not linspace: its edges are one ulp off, which moves values that lie on an edge
     edges = np.arange(bins + 1) / bins
-    which = np.searchsorted(edges, confidence, side="right" if closed == "left" else "left") - 1
-    return np.clip(which, 0, bins - 1).astype(np.int64)
+    which = np.empty(len(confidence), np.int64)
+    for start in range(0, len(confidence), BLOCK):
+        part = confidence[start : start + BLOCK]
+        # a product can be rounded over an edge, by one bin at most: the edges themselves decide
+        guess = np.clip((part * bins).astype(np.int64), 0, bins - 1)
+        low, high = edges[guess], edges[guess + 1]
+        guess += part >= high if closed == "left" else part > high
+        guess -= part < low if closed == "left" else part <= low
+        which[start : start + BLOCK] = np.clip(guess, 0, bins - 1)
+    return which
 
 
 def ece(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "right"] = "left") -> float:
@@ -122,12 +155,21 @@ def ece(predictions: Predictions, *, bins: int = 15, closed: Literal["left", "ri
     return reliability(predictions, bins=bins, closed=closed).ece
 
 
+def check_confidence(confidence: np.ndarray, correct: np.ndarray) -> None:
+    """Refuse what is no list of confidences in [0, 1] with one bool for each."""
+    if confidence.ndim != 1 or correct.shape != confidence.shape or len(confidence) == 0:
+        raise BadInput(
+            f"one confidence and one bool for each of n >= 1 examples are needed; got {confidence.shape} "
+            f"and {correct.shape}"
+        )
+    if correct.dtype != np.bool_:
+        raise BadInput(f"whether each prediction was correct is a bool; got dtype {correct.dtype}")
+    # written so that NaN fails it too
+    if not (confidence.min() >= 0 and confidence.max() <= 1):
+        raise BadInput(f"confidences lie in [0, 1]; got {confidence.min()} .. {confidence.max()}")
+
+
 def _labels(predictions: Predictions) -> Int64[np.ndarray, " n"]:
     if predictions.labels is None:
         raise BadInput("this needs true labels; these predictions have none (labels=None)")
     return predictions.labels
-
-
-def _at(labels: Int64[np.ndarray, " n"], predictions: Predictions) -> Int64[np.ndarray, "..."]:
-    index = labels[:, None]
-    return index if predictions.members is None else np.broadcast_to(index, (predictions.members, *index.shape))
