@@ -176,10 +176,11 @@ def _see_at(model: nn.Module, inputs: Tensor, layer: str, detector: str, *, head
 
 
 def _seen(features: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None) -> Seen:
-    own = doubled(weight)
+    # statistics outlive the forward pass, and must not hold on to a graph of gradients
+    own = doubled(weight.detach())
     return Seen(
-        features=doubled(features),
-        logits=doubled(logits),
+        features=doubled(features.detach()),
+        logits=doubled(logits.detach()),
         weight=own,
-        bias=own.new_zeros(len(own)) if bias is None else doubled(bias),
+        bias=own.new_zeros(len(own)) if bias is None else doubled(bias.detach()),
     )

@@ -23,7 +23,9 @@ def vim(
         R = eigenvectors of 1/N sum_n (h_n - u) (h_n - u)^T but the D largest
         alpha = sum_n max_c z_c(x_n) / sum_n |R^T (h_n - u)|
 
-    It ranks as the probability of a further class with the logit alpha |R^T (h - u)| does.
+    It ranks as the probability of a further class with the logit alpha |R^T (h - u)| does. Columns of W that read dead
+    units, 0 for every known example, count as 0, so that a masked network is scored as the smaller one that computes
+    the same.
 
     Args:
         model: a classifier whose logits z = W h + b are the answer of a linear layer. Not changed.
@@ -55,8 +57,9 @@ def vim(
 
     learn_features(model, batches, learn, detector="vim", layer=layer, head=True)
     weight, bias = heads[0]
-    origin = -torch.linalg.pinv(weight) @ bias
-    features = torch.cat([h for h, _ in parts]) - origin
+    known = torch.cat([h for h, _ in parts])
+    origin = -torch.linalg.pinv(weight * known.any(dim=0)) @ bias
+    features = known - origin
     outside = _outside(features, dimension)
     lengths, tops = (features @ outside).norm(dim=1).sum(), torch.cat([z for _, z in parts]).max(dim=1).values.sum()
     if not tops > 0:
