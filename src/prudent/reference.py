@@ -16,6 +16,7 @@ from prudent.data import DATA
 from prudent.files import write_whole
 from prudent.merging import TABLES as CHANGING
 from prudent.models import MODELS
+from prudent.ood import OOD
 from prudent.schedules import SCHEDULES
 from prudent.scores import SCORES
 
@@ -59,7 +60,7 @@ def reference() -> str:
         parts.append("")
     parts += [f"### {title}\n\n{meaning}\n" for title, meaning in CHANGING.items()]
     parts += scores()
-    for catalogue in (SCHEDULES, BOUNDS, DATA, MODELS):
+    for catalogue in (SCHEDULES, BOUNDS, OOD, DATA, MODELS):
         parts.append(f"## {catalogue.noun.capitalize()}s\n\n| name | what | source |\n|---|---|---|")
         parts += [f"| `{name}` | {' | '.join(_cell(text) for text in catalogue.summary(name))} |" for name in catalogue]
         parts.append("")
