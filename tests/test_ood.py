@@ -21,7 +21,7 @@ from prudent.ood.max_probability import max_probability
 from prudent.ood.odin import odin
 from prudent.ood.react import react
 from prudent.ood.relative_mahalanobis import relative_mahalanobis
-from prudent.ood.vim import vim
+from prudent.ood.vim import _outside, vim
 from tests.conftest import batches, chain, images
 
 
@@ -220,7 +220,7 @@ def test_vim_by_its_definition_with_the_rules_dimension():
     w, b, h = model.weight.detach().numpy(), model.bias.detach().numpy(), features.numpy()
     x = h + np.linalg.pinv(w) @ b
     values, vectors = np.linalg.eig(x.T @ x)
-    null = vectors[:, np.argsort(-values)[3:]]  # 6 features: the 3 largest are principal
+    null = vectors[:, np.argsort(-values)[4:]]  # 6 features and 4 classes: 4 are principal
     logits = h @ w.T + b
     alpha = logits.max(1).sum() / np.linalg.norm(x @ null, axis=1).sum()
     expected = alpha * np.linalg.norm(x @ null, axis=1) - np.log(np.exp(logits).sum(1))
@@ -439,3 +439,11 @@ def test_features_that_do_not_differ_are_refused():
         model[8].weight.zero_()
     with pytest.raises(BadInput, match="features that differ between examples"):
         mahalanobis(model, batches())
+
+
+@pytest.mark.parametrize(
+    ("d", "classes", "expected"), [(2048, 3, 1000), (768, 3, 512), (767, 3, 383), (6, 2, 3), (3, 5, 2)]
+)
+def test_vims_dimension_by_rule(d, classes, expected):
+    # as many directions as features, each used: outside are all but the principal ones
+    assert _outside(torch.eye(d, dtype=torch.float64), None, classes=classes).shape == (d, d - expected)

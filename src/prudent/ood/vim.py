@@ -32,8 +32,9 @@ def vim(
         batches: inputs, with labels or without, of the train (or validation) split; read once. Their features are held
             while it is fitted: 8 N d bytes.
         dimension: D >= 0, below the number r of directions that the known features use. By default 1000 if r >= 2048,
-            512 if r >= 768, else r // 2. The authors' rule counts all d features; where none is dead r = d, and where
-            pruning left fewer, D must shrink with them or nothing would lie outside.
+            512 if r >= 768, else r // 2, but room for every class where r - 1 directions have it. The authors' rule
+            (1000 or 512) counts all d features; where none is dead r = d, and where pruning left fewer, D must shrink
+            with them or nothing would lie outside.
         layer: the linear layer, where it is not the one that answers the logits.
 
     Returns: inputs (n, ...) -> scores (n,), in units of the logits, higher = more OOD.
@@ -60,7 +61,7 @@ def vim(
     known = torch.cat([h for h, _ in parts])
     origin = -torch.linalg.pinv(weight * known.any(dim=0)) @ bias
     features = known - origin
-    outside = _outside(features, dimension)
+    outside = _outside(features, dimension, classes=len(bias))
     lengths, tops = (features @ outside).norm(dim=1).sum(), torch.cat([z for _, z in parts]).max(dim=1).values.sum()
     if not tops > 0:
         raise BadInput(
@@ -77,12 +78,13 @@ def vim(
     return of_features(model, score, detector="vim", layer=layer, head=True)
 
 
-def _outside(features: Tensor, dimension: int | None) -> Tensor:
+def _outside(features: Tensor, dimension: int | None, *, classes: int) -> Tensor:
     """(d, d - D) orthonormal directions that are not among the D principal ones of features (n, d)."""
     values, vectors = torch.linalg.eigh(features.T @ features / len(features))
     size = float(features.square().mean(0).max().sqrt())
     used = int((values > (ROUNDINGS * size) ** 2).sum())
-    principal = (1000 if used >= 2048 else 512 if used >= 768 else used // 2) if dimension is None else dimension
+    by_rule = 1000 if used >= 2048 else 512 if used >= 768 else max(used // 2, min(classes, used - 1))
+    principal = by_rule if dimension is None else dimension
     if principal >= used:
         raise BadInput(
             f"detector 'vim' needs features outside of the principal space; the known ones use {used} of "
