@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from prudent.errors import BadInput, SplitMisuse, UnknownName
 from prudent.ood._features import see
+from prudent.ood._moments import moments
 from prudent.ood.energy import energy
 from prudent.ood.entropy import entropy
 from prudent.ood.grad_norm import grad_norm
@@ -22,7 +23,7 @@ from prudent.ood.odin import odin
 from prudent.ood.react import react
 from prudent.ood.relative_mahalanobis import relative_mahalanobis
 from prudent.ood.vim import _outside, vim
-from tests.conftest import batches, chain, images
+from tests.conftest import assert_untouched, batches, chain, images, snapshot
 
 
 def double(values) -> Tensor:
@@ -447,3 +448,18 @@ def test_features_that_do_not_differ_are_refused():
 def test_vims_dimension_by_rule(d, classes, expected):
     # as many directions as features, each used: outside are all but the principal ones
     assert _outside(torch.eye(d, dtype=torch.float64), None, classes=classes).shape == (d, d - expected)
+
+
+def test_the_size_of_features_is_their_root_mean_square():
+    features, labels = known()
+    found = moments(
+        random_head(), [(features[:60], labels[:60]), (features[60:], labels[60:])], detector="x", layer=None
+    )
+    assert found.size == pytest.approx(float(features.square().mean(0).max().sqrt()), rel=1e-12)
+
+
+def test_a_layer_that_was_named_keeps_no_hook():
+    model = chain()
+    before = snapshot(model)
+    knn(model, batches(), k=2, layer="3")(images(3)[0])
+    assert_untouched(model, before)

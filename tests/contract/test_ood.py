@@ -233,3 +233,10 @@ def test_names_its_source(name):
 def test_names_are_read_from_the_folder():
     assert len(NAMES) >= 12
     assert few_rows(NAMES) == ["energy", "entropy", "max_logit", "max_probability"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_in_training_mode_is_scored_as_in_use(name):
+    model = prudent.network.duplicate(networks()["dense"])
+    expected = fitted(name, model.eval())(noise(10))
+    np.testing.assert_array_equal(fitted(name, model.train())(noise(10)), expected)
