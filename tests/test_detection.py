@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from prudent.detection import auroc, entropy, fpr_id_at_tpr95_ood, fpr_ood_at_tpr95_id, max_prob
+from prudent.detection import aupr_id, aupr_ood, auroc, entropy, fpr_id_at_tpr95_ood, fpr_ood_at_tpr95_id, max_prob
 from prudent.errors import BadInput
 from prudent.types import Predictions
 from tests.conftest import predictions
@@ -34,6 +34,48 @@ def test_fpr_definitions_by_trying_every_threshold(known, ood):
     assert fpr_ood_at_tpr95_id(known, ood) == min(o for k, o in accepts if k >= 0.95)
     flags = [(np.mean(ood >= t), np.mean(known >= t)) for t in everything]
     assert fpr_id_at_tpr95_ood(known, ood) == min(k for o, k in flags if o >= 0.95)
+
+
+@settings(max_examples=200, deadline=None)
+@given(scores, scores)
+def test_aupr_by_trying_every_threshold(known, ood):
+    step = linear = recall = 0.0
+    precision = 1.0
+    for t in sorted({*known, *ood}, reverse=True):
+        flagged, caught = np.sum(known >= t) + np.sum(ood >= t), np.sum(ood >= t)
+        step += (caught / len(ood) - recall) * caught / flagged
+        linear += (caught / len(ood) - recall) * (caught / flagged + precision) / 2
+        recall, precision = caught / len(ood), caught / flagged
+    assert aupr_ood(known, ood) == pytest.approx(step, abs=1e-14)
+    assert aupr_ood(known, ood, interpolation="linear") == pytest.approx(linear, abs=1e-14)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_aupr_agrees_with_scikit_learn(rounded):
+    rng = np.random.default_rng(2)
+    known, ood = rng.normal(size=500), rng.normal(1, 1, size=300)
+    if rounded:  # ties between and within the sides
+        known, ood = known.round(), ood.round()
+    truth, everything = np.r_[np.zeros(500), np.ones(300)], np.r_[known, ood]
+    assert aupr_ood(known, ood) == pytest.approx(average_precision_score(truth, everything), abs=1e-13)
+    assert aupr_id(known, ood) == pytest.approx(average_precision_score(1 - truth, -everything), abs=1e-13)
+    precision, recall, _ = precision_recall_curve(truth, everything)
+    assert aupr_ood(known, ood, interpolation="linear") == pytest.approx(auc(recall, precision), abs=1e-13)
+
+
+def test_aupr_of_what_is_told_apart_wholly_or_not_at_all():
+    low, high = np.arange(10.0), np.arange(20.0, 30.0)
+    assert aupr_ood(low, high) == aupr_id(low, high) == 1.0
+    assert aupr_ood(np.zeros(30), np.zeros(10)) == 0.25
+    assert aupr_id(np.zeros(30), np.zeros(10)) == 0.75
+
+
+def test_metrics_do_not_change_with_the_order_or_a_rising_map():
+    rng = np.random.default_rng(3)
+    known, ood = rng.normal(size=200).round(1), rng.normal(1, 1, size=150).round(1)
+    for metric in (auroc, aupr_id, aupr_ood, fpr_id_at_tpr95_ood, fpr_ood_at_tpr95_id):
+        assert metric(rng.permutation(known), rng.permutation(ood)) == metric(known, ood)
+        assert metric(np.exp(known), np.exp(ood)) == metric(known, ood)
 
 
 @pytest.mark.parametrize("n", [20, 40, 60, 100, 1000])
@@ -88,3 +130,13 @@ def test_refusals():
         auroc(np.zeros(3), np.zeros(0))
     with pytest.raises(BadInput, match="NaN"):
         fpr_id_at_tpr95_ood(np.array([np.nan]), np.zeros(1))
+    for metric in (aupr_id, aupr_ood):
+        with pytest.raises(BadInput, match="0 and 3"):
+            metric(np.zeros(0), np.zeros(3))
+        with pytest.raises(BadInput, match="NaN"):
+            metric(np.zeros(2), np.array([np.nan]))
+
+
+def test_an_interpolation_that_does_not_exist(unchecked):
+    with pytest.raises(BadInput, match='"step" or "linear"; got \'cubic\''):
+        aupr_ood(np.zeros(2), np.ones(2), interpolation="cubic")

@@ -9,7 +9,7 @@ import pytest
 
 import prudent
 
-FOLDERS = {"bounds", "data", "models", "scores"}
+FOLDERS = {"bounds", "data", "models", "ood", "scores"}
 CONTRACT = {
     "Certificate", "Losses", "Mask", "Metric", "Predictions", "PrudentError", "Pruned", "Shrunk", "certify", "evaluate",
     "load", "losses", "predict", "prune", "save", "shrink", "study", "train", "verify",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prudent._version import __version__
 
 if TYPE_CHECKING:
-    from prudent import bounds, data, models, scores
+    from prudent import bounds, data, models, ood, scores
     from prudent.batches import Batches
     from prudent.certificates import verify, write_certificate
     from prudent.certification import certify
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "losses",
     "models",
+    "ood",
     "predict",
     "prune",
     "save",

@@ -129,16 +129,18 @@ def report(
 
 @app.command()
 def methods(as_json: AsJson = False) -> int:
-    """List every score, schedule, bound, procedure, data set and architecture, with its source."""
+    """List every score, schedule, bound, procedure, OOD detector, corruption, data set and architecture, with its source."""
     from prudent.bounds import BOUNDS
+    from prudent.corruptions import CORRUPTIONS
     from prudent.data import DATA
     from prudent.models import MODELS
+    from prudent.ood import OOD
     from prudent.procedures import PROCEDURES
     from prudent.schedules import SCHEDULES
     from prudent.scores import SCORES
 
     found: dict[str, list[dict[str, str]]] = {}
-    for catalogue in (SCORES, SCHEDULES, BOUNDS, PROCEDURES, DATA, MODELS):
+    for catalogue in (SCORES, SCHEDULES, BOUNDS, PROCEDURES, OOD, CORRUPTIONS, DATA, MODELS):
         described = [(name, *catalogue.summary(name)) for name in catalogue]
         found[catalogue.noun] = [{"name": n, "what": what, "source": source} for n, what, source in described]
     if as_json:
