@@ -119,6 +119,8 @@ def corrupt_some(
     """
     if not names:
         raise BadInput("a mix needs the name of at least one corruption; got none")
+    for name in names:
+        CORRUPTIONS.module(name)
     _check_images(inputs)
     numbers = _numbers(inputs, ids)
     choices = draws_of("mix of corruptions", seed, numbers, inputs).integers(0, 5 * (len(names) + 1))
@@ -180,7 +182,7 @@ def _check_images(inputs: Tensor) -> None:
         raise BadInput(f"images are (n, c, h, w) with 1 or 3 channels and none empty; got shape {tuple(inputs.shape)}")
     if inputs.dtype not in (torch.float32, torch.float64):
         raise BadInput(f"images are float32 or float64 in [0, 1]; got {inputs.dtype}: divide 8-bit pixels by 255")
-    low, high = (float(end) for end in inputs.aminmax())
+    low, high = (float(end) for end in inputs.detach().aminmax())
     if not (low >= 0 and high <= 1):
         raise BadInput(f"images lie in [0, 1], before any normalisation; got values from {low:.4g} to {high:.4g}")
 
