@@ -10,7 +10,6 @@ from scipy import ndimage, stats
 
 from prudent.corrupting import corrupt, strengths
 from prudent.corruptions import CORRUPTIONS
-from prudent.corruptions._draws import draws_of
 from prudent.corruptions._filters import between, mirrored, smooth, streak, zoomed
 from prudent.corruptions._plasma import plasma
 from prudent.corruptions._water import distances, edges, equalised, ripples
@@ -18,6 +17,7 @@ from prudent.corruptions.defocus_blur import disk
 from prudent.corruptions.glass_blur import replaced_by
 from prudent.corruptions.pixelate import boxes
 from prudent.corruptions.zoom_blur import zooms_of
+from prudent.draws import draws_of
 from tests.contract.test_corruptions import photographs
 
 # as in make_cifar_c.py and imagenet_c/corruptions.py of github.com/hendrycks/robustness

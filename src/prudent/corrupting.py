@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from prudent.corruptions import CORRUPTIONS
-from prudent.corruptions._draws import draws_of
+from prudent.draws import draws_of
 from prudent.errors import BadInput
 
 Table = Literal["cifar", "imagenet"]
@@ -70,11 +70,13 @@ def corrupt(
     numbers = _numbers(inputs, ids)
     strength = strengths(name, side=min(inputs.shape[2:]), table=table)[severity - 1]
     rows = max(1, PART // inputs[0].numel())
-    parts = []
+    out = torch.empty_like(inputs, memory_format=torch.contiguous_format)
     with torch.no_grad():
-        for part, own in zip(torch.split(inputs, rows), torch.split(numbers, rows), strict=True):
-            parts.append(method(part, strength, draws_of(f"corruption {name}", seed, own, part)))
-    return torch.cat(parts)
+        for start in range(0, len(inputs), rows):
+            part = slice(start, start + rows)
+            draws = draws_of(f"corruption {name}", seed, numbers[part], inputs[part])
+            out[part] = method(inputs[part], strength, draws)
+    return out
 
 
 def strengths(name: str, *, side: int = 32, table: Table | None = None) -> tuple[object, ...]:
@@ -127,7 +129,7 @@ def corrupt_some(
     out = inputs.detach().clone()
     for choice in torch.unique(choices).tolist():
         if choice < 5 * len(names):
-            mine = (choices == choice).nonzero().squeeze(1)
+            mine = (choices == choice).nonzero().squeeze(1).cpu()
             out[mine] = corrupt(
                 inputs[mine], names[choice // 5], severity=choice % 5 + 1, seed=seed, ids=numbers[mine], table=table
             )  # fmt: skip
@@ -199,4 +201,4 @@ def _numbers(inputs: Tensor, ids: Tensor | None) -> Tensor:
         raise BadInput(
             f"ids are one integer >= 0 for each of {len(inputs)} images; got {ids.dtype} of shape {tuple(ids.shape)}"
         )
-    return ids
+    return ids.cpu()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 
 def plasma(draws: Draws, height: int, width: int, decay: float) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (0.05, 0.1, 0.15, 0.2, 0.3)
 IMAGENET = (0.1, 0.2, 0.3, 0.4, 0.5)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (0.75, 0.5, 0.4, 0.3, 0.15)
 IMAGENET = (0.4, 0.3, 0.2, 0.1, 0.05)

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
 from prudent.corruptions._filters import between, smooth
+from prudent.draws import Draws
 
 CIFAR = ((0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))
 IMAGENET = (

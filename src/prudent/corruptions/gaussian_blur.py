@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
 from prudent.corruptions._filters import smooth
+from prudent.draws import Draws
 
 CIFAR = (0.4, 0.6, 0.7, 0.8, 1.0)
 IMAGENET = (1.0, 2.0, 3.0, 4.0, 6.0)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (0.04, 0.06, 0.08, 0.09, 0.10)
 IMAGENET = (0.08, 0.12, 0.18, 0.26, 0.38)
@@ -24,4 +24,4 @@ def gaussian_noise(inputs: Float[Tensor, "n c h w"], strength: float, draws: Dra
     Source: Hendrycks, Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
     Perturbations", arXiv:1903.12261, and their published code.
     """
-    return (inputs + strength * draws.normal(*inputs.shape[1:])).clamp(0, 1)
+    return draws.normal(*inputs.shape[1:]).mul_(strength).add_(inputs).clamp_(0, 1)

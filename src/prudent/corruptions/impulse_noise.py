@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (0.01, 0.02, 0.03, 0.05, 0.07)
 IMAGENET = (0.03, 0.06, 0.09, 0.17, 0.27)
@@ -25,4 +25,4 @@ def impulse_noise(inputs: Float[Tensor, "n c h w"], strength: float, draws: Draw
     Perturbations", arXiv:1903.12261, and their published code.
     """
     chance = draws.uniform(*inputs.shape[1:])
-    return inputs.masked_fill(chance < strength / 2, 0.0).masked_fill(chance >= 1 - strength / 2, 1.0)
+    return inputs.masked_fill(chance < strength / 2, 0.0).masked_fill_(chance >= 1 - strength / 2, 1.0)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (80, 65, 58, 50, 40)
 IMAGENET = (25, 18, 15, 10, 7)

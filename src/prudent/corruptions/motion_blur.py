@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
 from prudent.corruptions._filters import streak
+from prudent.draws import Draws
 
 CIFAR = ((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5))
 IMAGENET = ((10, 3.0), (15, 5.0), (15, 8.0), (15, 12.0), (20, 15.0))

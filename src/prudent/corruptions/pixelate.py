@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (0.95, 0.9, 0.85, 0.75, 0.65)
 IMAGENET = (0.6, 0.5, 0.4, 0.3, 0.25)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (500, 250, 100, 75, 50)
 IMAGENET = (60, 25, 12, 5, 3)

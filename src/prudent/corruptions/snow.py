@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from prudent.corruptions._colours import grey
-from prudent.corruptions._draws import Draws
 from prudent.corruptions._filters import streak, zoomed
+from prudent.draws import Draws
 
 CIFAR = (
     (0.1, 0.2, 1.0, 0.6, 8, 3.0, 0.95),

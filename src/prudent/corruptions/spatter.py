@@ -4,9 +4,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from prudent.corruptions._colours import painted
-from prudent.corruptions._draws import Draws
 from prudent.corruptions._filters import smooth
 from prudent.corruptions._water import ripples
+from prudent.draws import Draws
 
 CIFAR = (
     (0.62, 0.1, 0.7, 0.7, 0.5, 0),

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from prudent.corruptions._draws import Draws
+from prudent.draws import Draws
 
 CIFAR = (0.06, 0.1, 0.12, 0.16, 0.2)
 IMAGENET = (0.15, 0.2, 0.35, 0.45, 0.6)
@@ -24,4 +24,4 @@ def speckle_noise(inputs: Float[Tensor, "n c h w"], strength: float, draws: Draw
     Source: Hendrycks, Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
     Perturbations", arXiv:1903.12261, and their published code.
     """
-    return (inputs + inputs * strength * draws.normal(*inputs.shape[1:])).clamp(0, 1)
+    return draws.normal(*inputs.shape[1:]).mul_(strength).add_(1).mul_(inputs).clamp_(0, 1)
