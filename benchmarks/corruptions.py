@@ -17,7 +17,7 @@ from prudent.corruptions import CORRUPTIONS
 from prudent.corruptions.zoom_blur import zooms_of
 
 N = 10_000
-SAMPLE = 500
+SAMPLE = 150
 """Images that the slow side is timed on; its time is scaled up to N."""
 
 BOUND = ("gaussian_noise", "impulse_noise", "jpeg_compression", "shot_noise", "speckle_noise")

@@ -232,6 +232,11 @@ def test_defocus_by_a_direct_convolution(table, severity, images):
     assert np.allclose(ours[0, 0], direct, atol=1e-12)
 
 
+def test_disks_between_the_radii_of_the_tables():
+    for radius in (2.5, 8.5):
+        assert np.allclose(disk(radius, 0.7), disk_by_loop(radius, 0.7), atol=1e-14)
+
+
 def streak_by_loop(image, radius, sigma, degrees):
     length = 2 * radius + 1
     kernel = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(length)]
