@@ -16,7 +16,7 @@ LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
     1: ("anytime", "binned", "bounds", "calibration", "cascades", "certification", "conformal", "crc", "detection",
         "eprocesses", "evaluation", "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto",
-        "planning", "procedures", "rcps", "risks", "uncertainty", "wealth"),
+        "planning", "procedures", "rcps", "resplitting", "risks", "stopping", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "computed", "controls", "couplings", "demands", "dropnet", "examples", "gradients",
         "granularities", "latency", "low_rank", "masks", "models", "network", "observation", "onnx_graph",
