@@ -16,7 +16,7 @@ from prudent.graph import build_graph
 from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
-from prudent.results import Finished, network_results, write_certificates
+from prudent.results import Finished, network_results, resplit_results, write_certificates
 from prudent.run_folder import REPORT, SCHEMA, STUDY, TABLE, certificate_file, network_folder, write_results
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
@@ -139,6 +139,7 @@ def _write(
             }
             for (method, risk, seed), certificate in certificates.items()
         ],
+        **({"resplits": resampled} if (resampled := resplit_results(finished)) else {}),
         "other_claims": others,
         "environments": _environments(finished),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,7 +159,7 @@ def _environments(finished: Finished) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for cell in finished.graph.cells:
         own = finished.records[cell.key]["environment"]
-        if cell.kind in ("dense", "pruned") and own not in found:
+        if cell.kind in ("dense", "given", "pruned") and own not in found:
             found.append(own)
     return found
 
