@@ -22,6 +22,7 @@ from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
 from prudent.store import Store
 from prudent.tables import csv_table
+from prudent.types import Certificate
 
 
 def study(
@@ -127,18 +128,7 @@ def _write(
         "study": settings.model_dump(mode="json"),
         "data": _about(ready),
         "networks": network_results(finished),
-        "certificates": [
-            {
-                "method": method,
-                "risk": risk,
-                "seed": seed,
-                "file": certificate_file(method, risk, seed),
-                "claim": certificate.sentence(),
-                "needed": needed(certificate),
-                **asdict(certificate),
-            }
-            for (method, risk, seed), certificate in certificates.items()
-        ],
+        "certificates": [_entry(*address, certificate) for address, certificate in certificates.items()],
         **({"resplits": resampled} if (resampled := resplit_results(finished)) else {}),
         "other_claims": others,
         "environments": _environments(finished),
@@ -152,6 +142,18 @@ def _write(
     write_whole(folder / TABLE, csv_table(results))
     write_whole(folder / REPORT, build_report(folder))
     return folder
+
+
+def _entry(method: str, risk: str, seed: int, certificate: Certificate) -> dict[str, Any]:
+    return {
+        "method": method,
+        "risk": risk,
+        "seed": seed,
+        "file": certificate_file(method, risk, seed),
+        "claim": certificate.sentence(),
+        "needed": needed(certificate),
+        **asdict(certificate),
+    }
 
 
 def _environments(finished: Finished) -> list[dict[str, str]]:

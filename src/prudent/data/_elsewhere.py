@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from prudent.data._parquet import Images
 from prudent.errors import BadInput
 from prudent.splits import Data, Examples
 from prudent.types import Split
 
-Official = tuple[Images, Int64[np.ndarray, " n"], tuple[str, ...]]
+Official = tuple[Float32[np.ndarray, "_ channels height width"], Int64[np.ndarray, " _"], tuple[str, ...]]
 """Images, their labels and the names of the classes."""
 
 
