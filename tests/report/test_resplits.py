@@ -38,14 +38,14 @@ def entries():
 
 
 @pytest.fixture(scope="module")
-def folder(entries, tmp_path_factory):
+def drawn(entries, tmp_path_factory):
     sample = Sample(methods=(WEIGHTS, CHANNELS), seeds=(0, 1), change={"resplits": list(entries.values())})
     return write_run(tmp_path_factory.mktemp("resplits"), sample)
 
 
 @pytest.fixture(scope="module")
-def view(folder):
-    return section.view(run_of(folder))
+def view(drawn):
+    return section.view(run_of(drawn))
 
 
 def test_absent_from_runs_that_drew_nothing_anew(run):
@@ -106,14 +106,14 @@ def test_charts_hold_the_results(view, entries):
         assert low < 0.05 < high, "the line of delta is inside"
 
 
-def test_the_page_says_what_was_used_again_and_how_much_narrower_it_is(folder, view):
-    page = build_report(folder)
+def test_the_page_says_what_was_used_again_and_how_much_narrower_it_is(drawn, view):
+    page = build_report(drawn)
     words = " ".join(re.sub(r"<[^>]+>", "", page).split())
     assert "The test examples are used again here: 300 examples are drawn 80 times" in words
     assert "the certificate at the top of this page used no test example" in words
     # sqrt((500 - 300) / 499) of the spread of independent examples
     assert view["narrower"] == "63\u202f%"
-    assert "their mean spreads 63\u202f% as widely" in words
+    assert "their mean spreads 63 % as widely" in words
     assert all(f'id="{chart}"' in page for chart in ("c-reach", "c-wrong", "c-examples"))
     assert "Resplits, and wrong certificates" in page
 

@@ -32,7 +32,7 @@ def view(run: Run) -> dict[str, Any] | None:
     first = next(iter(entries.values()))
     bounds = list(dict.fromkeys(row["bound"] for row in first["rows"]))
     frugal = bool(first["frugality"])
-    shrink = 1.0 if first["replacement"] else math.sqrt((first["pool"] - first["n"]) / (first["pool"] - 1))
+    narrower = math.sqrt((first["pool"] - first["n"]) / (first["pool"] - 1))
     return {
         "methods": for_each_method(run, lambda run, method: _method(run, method, entries[method.name])),
         "legend": [{"title": _title(bound), **_style(k)} for k, bound in enumerate(bounds)],
@@ -41,7 +41,7 @@ def view(run: Run) -> dict[str, Any] | None:
         "n": f"{first['n']:,}",
         "pool": f"{first['pool']:,}",
         "delta": exact_percent(first["delta"]),
-        "narrower": percent(shrink, 0),
+        "narrower": "" if first["replacement"] else percent(narrower, 0),
         "frugal": frugal,
         "seed": run.declared[2],
         "data": {
