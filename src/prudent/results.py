@@ -141,7 +141,8 @@ def resplit_results(finished: Finished) -> list[dict[str, Any]]:
             bounds=claim.bounds or [claim.bound],
             resplits=claim.resplits,
         )
-        found.append({"method": method.name, "risk": claim.declared.risk, "seed": claim.declared.seed} | asdict(made))
+        # the seed of the network, which stands for that of the draws: they are always the same
+        found.append(asdict(made) | {"method": method.name, "risk": claim.declared.risk, "seed": claim.declared.seed})
     return found
 
 
