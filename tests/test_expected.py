@@ -48,6 +48,10 @@ def test_intervals_hold_their_means(name):
             if metric == "best_epoch" and patience[method] is None:  # every epoch was trained: none was chosen
                 assert value is lo is hi is None
                 continue
+            if len(study.seeds) == 1:  # one network has no interval over seeds
+                assert math.isfinite(value)
+                assert lo is hi is None
+                continue
             assert all(math.isfinite(number) for number in (value, lo, hi)), (method, sparsity, metric)
             assert lo <= value <= hi, (method, sparsity, metric)
 

@@ -160,6 +160,46 @@ def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name
     assert named.id != study.id
 
 
+@pytest.mark.parametrize(
+    ("table", "keys"), [("model", {"weights"}), ("certification", {"resplits", "alphas", "bounds"})]
+)
+@pytest.mark.parametrize("name", [name for name in embedded() if not name.startswith("confident")])
+def test_a_study_without_later_keys_is_named_as_before_there_were_any(name, table, keys):
+    study = read(embedded()[name])
+    assert not keys & study.model_dump(mode="json")[table].keys()
+
+
+def resplits(**own):
+    return Settings.model_validate({
+        "name": "x", "methods": [{"name": "m", "sparsities": [0.5]}],
+        "certification": {"declared": {"method": "m"}, **own},
+    })  # fmt: skip
+
+
+def test_resplits_with_their_alphas_and_bounds():
+    study = resplits(resplits=500, alphas=[0.01, 0.1], bounds=["binomial", "anytime"])
+    assert (study.certification.resplits, study.certification.bounds) == (500, ["binomial", "anytime"])
+    assert Settings.model_validate(study.model_dump()) == study
+    assert study.id != resplits(resplits=500).id != resplits().id
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"alphas": [0.1]}, "certification.alphas are those of resplits: say how many"),
+        ({"bounds": ["binomial"]}, "certification.bounds are those of resplits: say how many"),
+        ({"resplits": 100, "alphas": [0.1, 0.1]}, r"alphas must differ; got \[0.1, 0.1\]"),
+        ({"resplits": 100, "bounds": ["binomal"]}, "no bound named 'binomal'. Did you mean 'binomial'"),
+        ({"resplits": 100, "bounds": ["betting"]}, "betting looks at their order"),
+        ({"resplits": 100, "bound": "betting"}, "betting looks at their order"),
+        ({"resplits": 3}, "greater than or equal to 20"),
+    ],
+)
+def test_resplits_that_cannot_be(own, message):
+    with pytest.raises(ValueError, match=message):
+        resplits(**own)
+
+
 def test_files(tmp_path):
     path = tmp_path / "x.toml"
     path.write_text(SMALL)

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from prudent.bounds import BOUNDS
 from prudent.errors import PrudentError, UnknownName
+from prudent.resplitting import ANYTIME
 from prudent.scores import SCORES
 from prudent.units import check_shape_of_unit
 
 if TYPE_CHECKING:
-    from prudent.settings import Method
+    from prudent.settings import Certification, Method, Settings
 
 DURING = ("gradual", "set", "rigl")
 """Schedules that prune while the network trains."""
@@ -73,6 +75,35 @@ def comparison_problems(name: str, methods: "Sequence[Method]") -> Iterator[str]
             f"evaluation.compare_with = {name!r} needs another method of schedule 'one_shot', scored 'dense', that "
             f"removes the same units ({like.granularity!r}) at one of the same sparsities; there is none"
         )
+
+
+def weights_problems(study: "Settings") -> Iterator[str]:
+    """What does not fit a dense network whose weights are given."""
+    if study.model.weights is None:
+        return
+    if study.training.epochs:
+        yield f"model.weights are used as they are: set training.epochs = 0; got {study.training.epochs}"
+    for method in study.methods:
+        if method.rewind in ("init", "step") or method.scored == "initial":
+            yield f"method {method.name!r}: the initial weights of a network that was trained elsewhere are not known"
+        if method.rewind == "learning_rate":
+            yield f"method {method.name!r}: the [training] of a network that was trained elsewhere is not known"
+
+
+def resplit_problems(claim: "Certification") -> Iterator[str]:
+    """What does not fit together in the resplits that a study asks for."""
+    for what, given in (("alphas", claim.alphas), ("bounds", claim.bounds)):
+        if given is not None and claim.resplits is None:
+            yield f"certification.{what} are those of resplits: say how many, or leave {what} out"
+        if given is not None and len(set(given)) < len(given):
+            yield f"certification.{what} must differ; got {given}"
+    if claim.resplits is None:
+        return
+    for bound in claim.bounds or [claim.bound]:
+        if bound != ANYTIME and bound not in BOUNDS:
+            yield str(UnknownName.of("bound", bound, [*BOUNDS, ANYTIME]))
+        elif bound != ANYTIME and BOUNDS.constant(bound, "ORDERED"):
+            yield f"resplits need bounds that look at the number of losses alone; {bound} looks at their order, too"
 
 
 def _gradual_problems(method: "Method") -> Iterator[str]:

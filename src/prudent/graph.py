@@ -48,10 +48,12 @@ class Fingerprints:
     Args:
         task: of all splits of the data set.
         ood: of the strangers, "" without.
+        weights: sha256 of the file that the dense network comes from, "" if it is trained.
     """
 
     task: str
     ood: str
+    weights: str = ""
 
 
 def build_graph(study: Settings, data: Fingerprints) -> Graph:
@@ -111,6 +113,15 @@ class _Maker:
         return code_version([f"prudent.cells.{kind}", *files])
 
     def dense(self) -> Cell:
+        if self.study.model.weights is not None:
+            return Cell(
+                kind="given",
+                options=self.shared | {"weights": {"file": self.study.model.weights, "sha256": self.data.weights}},
+                inputs={},
+                data=(self.data.task,),
+                code=self.modules("given"),
+                label=f"seed {self.seed}, dense",
+            )
         return Cell(
             kind="dense",
             options=self.shared | {"training": self.study.training.model_dump(), "checkpoints": self.checkpoints},

@@ -9,6 +9,7 @@ from torch import nn
 from prudent.building import build
 from prudent.catalogue import check_options
 from prudent.errors import BadInput
+from prudent.given_weights import give_weights, weights_hash
 from prudent.graph import Fingerprints
 from prudent.network import check_runs, prunable
 from prudent.prediction import predict
@@ -29,15 +30,18 @@ class Ready:
     Args:
         data: the task.
         ood: the strangers, None without.
+        weights: sha256 of the file that the dense network comes from, "" if it is trained.
     """
 
     data: Data
     ood: Data | None
+    weights: str = ""
 
     @property
     def fingerprints(self) -> Fingerprints:
         """Of the data, for the cells' keys."""
-        return Fingerprints(task=self.data.fingerprint, ood=self.ood.fingerprint if self.ood else "")
+        ood = self.ood.fingerprint if self.ood else ""
+        return Fingerprints(task=self.data.fingerprint, ood=ood, weights=self.weights)
 
 
 def preflight(study: Settings) -> Ready:
@@ -46,7 +50,7 @@ def preflight(study: Settings) -> Ready:
     Raises:
         BadInput: data that are absent, lack labels that are needed or do not fit the network, dropout samples of a
             network without dropout, more examples to be timed than there are, an unknown option, a sparsity that leaves
-            nothing.
+            nothing, weights that are not the network's.
         CannotPrune: channels asked of a network that is not a plain one.
     """
     data = load_data(study.data.name, study.data.options)
@@ -61,6 +65,10 @@ def preflight(study: Settings) -> Ready:
         )
     options = dict(study.model.options)
     model = build(study.model.name, data.shape, len(data.classes), seed=study.seeds[0], options=options)
+    weights = ""
+    if study.model.weights is not None:
+        weights = weights_hash(study.model.weights)
+        give_weights(model, study.model.weights, sha256=weights)
     example = torch.from_numpy(data.train.inputs[:8])
     answer = check_runs(model, example)
     if answer.shape[1] != len(data.classes):
@@ -71,7 +79,7 @@ def preflight(study: Settings) -> Ready:
     if study.evaluation.mc_samples is not None:
         predict(model, data.validation.batches(8), mc_samples=2)
     _try_pruning(study, data, model)
-    return Ready(data=data, ood=ood)
+    return Ready(data=data, ood=ood, weights=weights)
 
 
 def _check_labels(study: Settings, data: Data) -> None:

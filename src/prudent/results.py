@@ -1,7 +1,7 @@
 """Finished cells -> everything that a study found, as plain numbers; and the certificates."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from prudent.graph import DENSE, Graph
 from prudent.loss_tables import losses
 from prudent.masks import Mask
 from prudent.networks import DESCRIPTION, NUMBERS, PLAN, mask_in
+from prudent.resplitting import resplit
 from prudent.run_folder import certificate_file, network_folder
 from prudent.settings import Method, Settings
 from prudent.store import Store
-from prudent.types import Certificate, Metric, Predictions
+from prudent.types import Certificate, Losses, Metric, Predictions
 
 KEPT = (
     "fingerprint", "parameters", "bytes", "macs", "macs_needed", "history", "best_epoch", "train_loss", "train_error",
@@ -99,9 +100,18 @@ def _claims(study: Settings) -> Iterator[tuple[Method, str, int]]:
 
 
 def _certify(finished: Finished, method: Method, risk: str, seed: int, path: Path) -> Certificate:
-    asked = partial(finished.predictions, seed, name="certification")
+    table = _losses(finished, method, risk, seed, "certification")
+    claim = finished.study.certification
+    certificate = certify(table, alpha=claim.alpha, delta=claim.delta, bound=claim.bound)
+    write_certificate(certificate, table, path)
+    return certificate
+
+
+def _losses(finished: Finished, method: Method, risk: str, seed: int, split: str) -> Losses:
+    """The losses of a method's candidates on a split."""
+    asked = partial(finished.predictions, seed, name=split)
     answers = [asked(method=method.name, sparsity=s) for s in method.sparsities]
-    table = losses(
+    return losses(
         [a for a in answers if a is not None],
         dense=asked(method=DENSE[0], sparsity=DENSE[1]),
         loss=risk,
@@ -109,10 +119,31 @@ def _certify(finished: Finished, method: Method, risk: str, seed: int, path: Pat
         sparsities=[finished.mask(seed, method.name, s).sparsity for s in method.sparsities],
         names=[f"{method.name} {s!r}" for s in method.sparsities],
     )
+
+
+def resplit_results(finished: Finished) -> list[dict[str, Any]]:
+    """Of each method, for the declared risk and seed: certificates on examples drawn anew from certification and test.
+
+    Returns: one entry for each method, the numbers of `prudent.resplitting.Resplits`; none unless the study asks.
+    """
     claim = finished.study.certification
-    certificate = certify(table, alpha=claim.alpha, delta=claim.delta, bound=claim.bound)
-    write_certificate(certificate, table, path)
-    return certificate
+    if claim.resplits is None:
+        return []
+    found = []
+    for method in finished.study.methods:
+        address = (method, claim.declared.risk, claim.declared.seed)
+        own, test = (_losses(finished, *address, split) for split in ("certification", "test"))
+        made = resplit(
+            replace(own, values=np.concatenate([own.values, test.values]), data=""),
+            n=own.n,
+            alphas=claim.alphas or [claim.alpha],
+            delta=claim.delta,
+            bounds=claim.bounds or [claim.bound],
+            resplits=claim.resplits,
+        )
+        # the seed of the network, which stands for that of the draws: they are always the same
+        found.append(asdict(made) | {"method": method.name, "risk": claim.declared.risk, "seed": claim.declared.seed})
+    return found
 
 
 def _network(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:

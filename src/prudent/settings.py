@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,13 @@ from pydantic import (
 )
 
 from prudent.bounds import BOUNDS
-from prudent.consistency import DURING, comparison_problems, method_problems
+from prudent.consistency import (
+    DURING,
+    comparison_problems,
+    method_problems,
+    resplit_problems,
+    weights_problems,
+)
 from prudent.data import DATA
 from prudent.errors import UnknownName
 from prudent.models import MODELS
@@ -46,6 +52,13 @@ Options = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    _later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without later keys that were not asked for: a study that does without keeps the name that it had before."""
+        given = handler(self)
+        return {key: value for key, value in given.items() if key not in self._later or value is not None}
 
 
 class Data(_Table):
@@ -60,8 +73,14 @@ class Data(_Table):
 class Model(_Table):
     """[model]: the architecture."""
 
+    _later = ("weights",)
+
     name: str = Field("small_cnn", description="an architecture of prudent, or package.module:callable")
     options: Options = Field({}, description="its own options, for example widths and dropout")
+    weights: str | None = Field(
+        None,
+        description="safetensors file of a network trained elsewhere, relative to $PRUDENT_DATA; needs no training",
+    )
 
 
 class Training(_Table):
@@ -145,6 +164,8 @@ class Method(_Table):
 class Evaluation(_Table):
     """[evaluation]: what is measured."""
 
+    _later = ("compare_with",)
+
     bins: int = Field(15, ge=1, le=1000, description="equal-width bins of confidence for the ECE")
     mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
     latency_batch: int = Field(64, ge=1, description="examples in a timed pass")
@@ -154,12 +175,6 @@ class Evaluation(_Table):
         description="name of a method that prunes the dense network at once, such as one scored by oracle: how many of "
         "the units that it keeps do the others keep, seed by seed and sparsity by sparsity",
     )
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without what was not asked for: a study that compares nothing keeps the name that it had without this key."""
-        given = handler(self)
-        return {key: value for key, value in given.items() if key != "compare_with" or value is not None}
 
 
 class Declared(_Table):
@@ -173,11 +188,22 @@ class Declared(_Table):
 class Certification(_Table):
     """[certification]: what is proved, and how surely."""
 
+    _later = ("resplits", "alphas", "bounds")
+
     alpha: Probability = Field(0.05, description="tolerated risk")
     delta: Probability = Field(0.05, description="tolerated chance that a certificate is wrong")
     bound: str = Field("binomial", description="p-value: a name in prudent.bounds")
     risks: list[Risk] = Field(["disagreement", "error"], min_length=1, description="each is certified by itself")
     declared: Declared
+    resplits: int | None = Field(
+        None,
+        ge=20,
+        le=100_000,
+        description="so often certification examples are drawn anew, from that split and test together, to see how "
+        "often certificates are wrong; nothing is claimed from it",
+    )
+    alphas: list[Probability] | None = Field(None, min_length=1, description="of the resplits; by default alpha")
+    bounds: list[str] | None = Field(None, min_length=1, description="of the resplits, or anytime; by default bound")
 
 
 class Settings(_Table):
@@ -249,6 +275,8 @@ def _problems(study: Settings) -> Iterator[str]:
             yield str(UnknownName.of(noun, name, known))
     if study.evaluation.compare_with is not None:
         yield from comparison_problems(study.evaluation.compare_with, study.methods)
+    yield from weights_problems(study)
+    yield from resplit_problems(study.certification)
     claim = study.certification.declared
     if claim.method not in names:
         yield str(UnknownName.of("method", claim.method, names))

@@ -17,12 +17,13 @@ from prudent.leakage import leaks
 from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
-from prudent.results import Finished, network_results, write_certificates
+from prudent.results import Finished, network_results, resplit_results, write_certificates
 from prudent.run_folder import REPORT, SCHEMA, STUDY, TABLE, certificate_file, network_folder, write_results
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
 from prudent.store import Store
 from prudent.tables import csv_table
+from prudent.types import Certificate
 
 
 def study(
@@ -128,18 +129,8 @@ def _write(
         "study": settings.model_dump(mode="json"),
         "data": _about(ready),
         "networks": network_results(finished),
-        "certificates": [
-            {
-                "method": method,
-                "risk": risk,
-                "seed": seed,
-                "file": certificate_file(method, risk, seed),
-                "claim": certificate.sentence(),
-                "needed": needed(certificate),
-                **asdict(certificate),
-            }
-            for (method, risk, seed), certificate in certificates.items()
-        ],
+        "certificates": [_entry(*address, certificate) for address, certificate in certificates.items()],
+        **({"resplits": resampled} if (resampled := resplit_results(finished)) else {}),
         "other_claims": others,
         "environments": _environments(finished),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,12 +145,24 @@ def _write(
     return folder
 
 
+def _entry(method: str, risk: str, seed: int, certificate: Certificate) -> dict[str, Any]:
+    return {
+        "method": method,
+        "risk": risk,
+        "seed": seed,
+        "file": certificate_file(method, risk, seed),
+        "claim": certificate.sentence(),
+        "needed": needed(certificate),
+        **asdict(certificate),
+    }
+
+
 def _environments(finished: Finished) -> list[dict[str, str]]:
     """The different environments that networks were trained in; more than one means that last digits may differ."""
     found: list[dict[str, str]] = []
     for cell in finished.graph.cells:
         own = finished.records[cell.key]["environment"]
-        if cell.kind in ("dense", "pruned") and own not in found:
+        if cell.kind in ("dense", "given", "pruned") and own not in found:
             found.append(own)
     return found
 

@@ -18,7 +18,7 @@ class Entry:
 
     name: str
     text: str
-    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared"] = ""
+    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared", "resplits"] = ""
 
 
 GLOSSARY = {
@@ -122,6 +122,13 @@ GLOSSARY = {
         "other mask keeps. By layer: any units of each layer, as many as the method keeps there.",
         "compared",
     ),
+    "resplit": Entry(
+        "Resplits, and wrong certificates",
+        "Examples that were not trained on are divided anew, many times: some for a certificate, and all of them "
+        "together as the truth. A certificate is wrong when its network breaks the limit over all of them. That may "
+        "happen in a share δ of certificates.",
+        "resplits",
+    ),
     "rewind": Entry(
         "Rewound",
         "The surviving weights are set back to their values before training and trained again: a lottery ticket.",
@@ -157,6 +164,7 @@ def glossary(run: Run) -> dict[str, Entry]:
         "weights": any(m.granularity == "weight" for m in run.methods),
         "control": any(m.control_of is not None for m in run.methods),
         "compared": run.study["evaluation"].get("compare_with") is not None,
+        "resplits": bool(run.results.get("resplits")),
         "rewind": any(m["rewind"] == "init" for m in run.study["methods"]),
     }
     return {key: entry for key, entry in GLOSSARY.items() if there[entry.needs]}

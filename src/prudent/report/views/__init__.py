@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prudent.report.reading import Run
-from prudent.report.views import alike, changed, confidence, cost, layers, proof, speed, strangers, trust
+from prudent.report.views import alike, changed, confidence, cost, layers, proof, resplits, speed, strangers, trust
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ SECTIONS = (
     Section("cost", "What does pruning cost?", "What does pruning cost?", cost.view),
     Section("confidence", "Can its confidence be believed?", "Can its confidence be believed?", confidence.view),
     Section("proof", "What is proved, and how?", "What is proved, and how?", proof.view),
+    Section("resplits", "How sure, and how often wrong?", "How sure, how often wrong?", resplits.view),
     Section("speed", "Is it really smaller and faster?", "Smaller and faster?", speed.view),
     Section(
         "strangers", "What does it make of things it should not know?", "Things it should not know", strangers.view
