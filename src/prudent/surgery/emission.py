@@ -29,8 +29,7 @@ def graph_of(model: nn.Module, example: Example, *, sizes_only: bool = False) ->
     """The network as a graph whose parameters have the network's names, and its labels.
 
     Args:
-        model: not changed.
-        example: inputs.
+        model, example: neither is changed.
         sizes_only: nothing will be computed with the graph, so that an earlier export may do.
 
     Raises:
