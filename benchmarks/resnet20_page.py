@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from prudent.wording import plural
+
 CANDIDATES = ("batch_norm_scale", "geometric_median", "activation_mean")
 """Scores of channels, one of which is chosen on the validation split."""
 SHARES = (0.7, 0.5, 0.3, 0.15)
@@ -100,12 +102,13 @@ network. Every network that is finished is kept, and the same command goes on af
     {COMMAND} {options(settings)}
 
 - The images are JPEG-compressed and the published network was trained on lossless ones, so it is worse here than in its
-  paper, and fine-tuning alone improves it: compare with *dense*, which was fine-tuned like the others.
+  paper. Fine-tuning is on JPEG images: compare with *dense*, which was fine-tuned like the others.
 - Scope "layer": all methods remove as many channels of every layer, so that networks of a level have the same size and
   speed, and only the choice of channels differs. *random* is the control.
 - The third method is the best of three on 1,000 validation examples at half of the multiply-accumulates, not trained:
-  {tried}. Validation images are from the official training set, which the published network has seen.
-- Fine-tuning: {settings.epochs} epochs of SGD on {examples} training images, without augmentation, peak rate
+  {tried}.
+  Validation images are from the official training set, which the published network has seen.
+- Fine-tuning: {plural(settings.epochs, "epoch")} of SGD on {examples} training images, without augmentation, peak rate
   {settings.lr:g}, one seed. Test: {settings.test:,} images of the official test set; the interval (95 %,
   Clopper-Pearson) is about these images, not about seeds.
 - *no training*: accuracy on 1,000 validation examples after the cut with new statistics, before fine-tuning.
@@ -113,6 +116,8 @@ network. Every network that is finished is kept, and the same command goes on af
   inputs, relative to the largest answer, and for how many both name the same class.
 
 {verdict(ordered)}
+
+{unfinished(outcomes, timings)}
 
 | method | MACs | of dense | channels removed | parameters | no training | test accuracy | proof | ONNX | file |
 |---|---|---|---|---|---|---|---|---|---|
@@ -133,6 +138,15 @@ on {cores()}, torch {torch.__version__}, Python {platform.python_version()}.
 def options(settings: Settings) -> str:
     """As they are typed."""
     return " ".join(f"--{name} {value:g}" for name, value in asdict(settings).items())
+
+
+def unfinished(outcomes: list[Outcome], timings: list[Timing]) -> str:
+    """What was not yet measured when the page was written."""
+    networks = [f"{percent(share)} has {count} of 3 networks" for share in SHARES
+                if (count := sum(o.share == share for o in outcomes)) < 3]  # fmt: skip
+    untimed = [f"{percent(share)} is not timed" for share in SHARES if share not in {t.share for t in timings}]
+    said = "; ".join([*networks, *untimed])
+    return f"Not finished, so that the same command goes on with it: {said}." if said else "All levels are finished."
 
 
 def verdict(outcomes: list[Outcome]) -> str:

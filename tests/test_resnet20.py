@@ -152,6 +152,9 @@ def test_the_page_says_what_was_measured():
     assert "| magnitude | 0.00 M | 50.0 % | 50.0 % | 100 |" in text
     assert "70.0 % (65.0 % to 75.0 %)" in lines[2]
     assert "geometric_median 31.0 %" in text
+    assert "50.0 % has 2 of 3 networks" in text
+    assert "30.0 % is not timed" in text
+    assert "50.0 % is not timed" not in text
     assert "python -m benchmarks.resnet20 --train 64 --test 32 --epochs 1 --lr 0.01 --turns 6" in text
     assert "| 50.0 % | eager | 1 | 4.00 (3.50 to 4.50) | 2.00 (1.50 to 2.50) | 2.00x (1.75 to 2.25) | 2.00 |" in text
 
