@@ -77,6 +77,7 @@ def test_the_log_gives_back_what_it_took_for_the_same_settings_only(tmp_path: Pa
     assert (other.of(Outcome), other.of(Timing), other.choice()) == ([], [], {})
 
 
+@pytest.mark.slow
 def test_a_level_is_made_once_and_its_networks_have_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("onnxruntime")
     dense, data = small_task()
