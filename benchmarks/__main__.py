@@ -13,7 +13,9 @@ from prudent.execution import environment
 
 def main() -> None:
     files = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)}
-    names = sys.argv[1:] or sorted(files - {"__main__", "model_zoo", "zoo_models", "zoo_verdicts"})
+    names = sys.argv[1:] or sorted(
+        files - {"__main__", "architectures", "model_zoo", "resnet20", "resnet20_page", "zoo_models", "zoo_verdicts"}
+    )
     torch.set_num_threads(1)
     where = environment()
     versions = f"torch {where['torch']}, Python {platform.python_version()}"

@@ -13,8 +13,11 @@ from torch.nn import functional as F
 from prudent.errors import CannotPrune, PrudentError
 from prudent.network import macs
 from prudent.pruning import prune
+from prudent.surgery import emission
+from prudent.surgery.cutting import as_graph, plan_of
+from prudent.surgery.plans import apply_plan
 from prudent.surgery.shrinking import shrink
-from prudent.surgery.tracing import trace
+from prudent.surgery.tracing import export, trace
 from tests.conftest import assert_untouched, snapshot
 from tests.surgery.networks import grouped, pictures, residual
 from tests.surgery.zoo.case import randomised
@@ -92,6 +95,35 @@ def test_a_changed_network_is_cut_as_it_is_now():
 def test_traces_do_not_keep_networks_alive():
     model = residual()
     trace(model, pictures())
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_budget_exports_the_graph_of_a_network_once_and_again_when_it_changes(monkeypatch: pytest.MonkeyPatch):
+    exported: list[int] = []
+    monkeypatch.setattr(emission, "export", lambda *a, **k: exported.append(1) or export(*a, **k))
+    model, x = randomised(Changeable), torch.randn(4, 5)
+    counts = []
+    for sparsity in (0.25, 0.5):
+        mask = prune(model, sparsity=sparsity, granularity="channel", scope="layer", example=x).mask
+        small = as_graph(model, mask, x)
+        counts.append(macs(small, x))
+        own = apply_plan(model, plan_of(model, mask))
+        assert counts[-1] == macs(own, x)  # the second is not made of what is left of the first
+    assert counts[1] < counts[0]
+    assert len(exported) == 1
+    as_graph(model, mask, torch.randn(6, 5))
+    assert len(exported) == 2
+    changes()["dictionary"](model)
+    as_graph(model, mask, torch.randn(6, 5))
+    assert len(exported) == 3
+
+
+def test_exports_do_not_keep_networks_alive():
+    model, x = randomised(Changeable), torch.randn(4, 5)
+    as_graph(model, prune(model, sparsity=0.5, granularity="channel", scope="layer", example=x).mask, x)
     gone = weakref.ref(model)
     del model
     gc.collect()

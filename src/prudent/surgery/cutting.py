@@ -42,7 +42,7 @@ def covered(mask: Mask) -> dict[str, list[np.ndarray]]:
 
 
 def as_graph(model: nn.Module, mask: Mask, example: Example) -> nn.Module:
-    """The smaller network as a graph, not proved.
+    """The smaller network as a graph, for its sizes: not proved, and not to be computed with.
 
     Args:
         model: the masked network. Not changed.
@@ -52,7 +52,7 @@ def as_graph(model: nn.Module, mask: Mask, example: Example) -> nn.Module:
     Raises:
         CannotPrune: a constant of the network's code cannot be rewritten.
     """
-    graph, traced = graph_of(model, example)
+    graph, traced = graph_of(model, example, sizes_only=True)
     units = layout(traced, granularity=mask.granularity, changing=True)
     gone = units.families_of({name: ~kept.numpy() for name, kept in mask.kept.items()})
     return emit(model, graph, traced, gone, plan_of(model, mask))

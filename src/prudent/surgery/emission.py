@@ -4,12 +4,14 @@ Parameters keep their names. Batch normalisation and dropout are modules again, 
 """
 
 import math
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.export import ExportedProgram
 
 from prudent.errors import CannotPrune
 from prudent.examples import Example, mapped, size
@@ -18,17 +20,22 @@ from prudent.surgery.graph_form import GraphForm
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import CONSTANTS
 from prudent.surgery.shadow import Shadow
+from prudent.surgery.signature import signature_of
 from prudent.surgery.slicing import left
 from prudent.surgery.tracing import Trace, export, walk
 
 
-def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]:
+def graph_of(model: nn.Module, example: Example, *, sizes_only: bool = False) -> tuple[fx.GraphModule, Trace]:
     """The network as a graph whose parameters have the network's names, and its labels.
+
+    Args:
+        model, example: neither is changed.
+        sizes_only: nothing will be computed with the graph, so that an earlier export may do.
 
     Raises:
         CannotPrune: it cannot be exported.
     """
-    program = _export(model, example)
+    program = _earlier(model, example) if sizes_only else _export(model, example)
     given = program.module(check_guards=False)
     assert isinstance(given, fx.GraphModule)  # noqa: S101 (torch.export gives one)
     given.graph.eliminate_dead_code()
@@ -39,7 +46,19 @@ def graph_of(model: nn.Module, example: Example) -> tuple[fx.GraphModule, Trace]
     return module, walk(model, program, graph=module.graph)
 
 
-def _export(model: nn.Module, example: Example) -> torch.export.ExportedProgram:
+_EXPORTED: "weakref.WeakKeyDictionary[nn.Module, tuple[object, ExportedProgram]]" = weakref.WeakKeyDictionary()
+"""The last export of each network that only sizes were asked of: a budget counts many masks of one network."""
+
+
+def _earlier(model: nn.Module, example: Example) -> ExportedProgram:
+    """The last export if no size has changed since; tensors that are no parameters may have other values in it."""
+    signature = signature_of(model, example)
+    if model not in _EXPORTED or _EXPORTED[model][0] != signature:
+        _EXPORTED[model] = (signature, _export(model, example))
+    return _EXPORTED[model][1]
+
+
+def _export(model: nn.Module, example: Example) -> ExportedProgram:
     """With a batch of any size where that can be: a batch of one would be taken for a constant."""
     if size(example) == 1:
         try:
