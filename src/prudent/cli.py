@@ -129,7 +129,7 @@ def report(
 
 @app.command()
 def methods(as_json: AsJson = False) -> int:
-    """List every score, schedule, bound, procedure, OOD detector, corruption, data set and architecture, with its source."""
+    """List every method by kind, from scores to architectures, each with its source."""
     from prudent.bounds import BOUNDS
     from prudent.corruptions import CORRUPTIONS
     from prudent.data import DATA
