@@ -389,3 +389,16 @@ def test_files_of_the_first_format_are_still_verified(tmp_path):
     assert "examples" not in first["candidates"][0]
     path.write_text(json.dumps(first))
     assert verify(path) == certificate
+
+
+@pytest.mark.parametrize("edit", ["claim", "assumptions", "order", "needed"])
+def test_counts_show_the_words_too(tmp_path, edit):
+    values = np.zeros((100, 1))
+    losses = Losses(values=values, names=("a",), sparsities=(0.1,), loss="error", split="certification", data="d")
+    path = write_certificate(certify(losses, alpha=0.1, delta=0.1), losses, tmp_path / "one.json")
+    stated = json.loads(path.read_text())
+    stated[edit] = ["other"] if edit == "assumptions" else "other"
+    stated["sha256"] = digest(stated)
+    path.write_text(json.dumps(stated))
+    with pytest.raises(BrokenCertificate):
+        verify(path, level="counts")

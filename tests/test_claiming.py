@@ -4,6 +4,7 @@ import json
 import weakref
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -79,8 +80,9 @@ def test_an_onnx_file_is_certified_as_it_ships(shipped, tmp_path, capsys):
     assert "for 'small.onnx'" in capsys.readouterr().out
     assert run(["verify", str(out), "--onnx", str(file), *dense, "--json"]) == 0
     assert said(capsys)[0]["level"] == "full"
-    changed = tmp_path / "changed.onnx"
-    changed.write_bytes(file.read_bytes() + b"\x00")
+    changed, model = tmp_path / "changed.onnx", onnx.load(file)
+    model.doc_string = "another"
+    onnx.save(model, changed)
     assert run(["verify", str(out), "--onnx", str(changed)]) == 2
     assert "not the network" in capsys.readouterr().err
 
@@ -142,13 +144,63 @@ def test_anytime_uses_fewer_examples_and_claims_no_more(shipped, tmp_path, capsy
     assert certificate.selected <= whole.selected
 
 
-def test_the_order_of_anytime_is_the_seeds_and_not_the_datas():
+def test_the_order_of_anytime_cannot_be_chosen():
+    """It follows from the split: who could draw again would certify what one draw does not (.285 instead of .029)."""
     from prudent.claiming import _shuffled
+    from prudent.data.digits import digits
 
     data = load_data("digits", {})
-    orders = [_shuffled(data.certification, seed).ids.tolist() for seed in (0, 0, 1)]
-    assert orders[0] == orders[1] != orders[2]
+    orders = [_shuffled(data.certification).ids.tolist() for _ in range(2)]
+    assert orders[0] == orders[1] != data.certification.ids.tolist()
     assert sorted(orders[0]) == sorted(data.certification.ids.tolist())
+    other = digits(seed=7).certification
+    assert _shuffled(other).ids.tolist() != sorted(other.ids.tolist())
+
+
+def test_anytime_certificates_are_verified_in_full(shipped, tmp_path, capsys):
+    out = tmp_path / "few.json"
+    assert certify(shipped, "--alpha", "0.3", "--anytime", "--out", str(out)) == 0
+    certificate = prudent.verify(out)
+    network = ["--network", str(shipped / certificate.names[certificate.selected])]
+    capsys.readouterr()
+    assert run(["verify", str(out), *network, "--data", "digits", "--json"]) == 0
+    assert said(capsys)[0]["losses_that_differ"] == 0
+    assert certificate.stopped
+
+
+def test_an_onnx_file_with_numbers_elsewhere_is_refused(shipped, tmp_path, capsys):
+    model = onnx.load(shipped / "small.onnx")
+    onnx.save(model, tmp_path / "x.onnx", save_as_external_data=True, size_threshold=100, location="w.bin")
+    assert run(["certify", "--onnx", str(tmp_path / "x.onnx"), "--data", "digits", "--out", str(tmp_path / "c")]) == 2
+    assert "save it as one file" in capsys.readouterr().err
+
+
+def test_examples_that_the_run_of_a_candidate_was_trained_on_certify_nothing(shipped, tmp_path):
+    from dataclasses import replace
+
+    from prudent.artefacts import artefact
+    from prudent.claiming import check_unseen
+    from prudent.data.digits import digits
+    from prudent.errors import SplitMisuse
+
+    chosen = artefact(str(shipped / "pruned-0.3"), data="digits")
+    data = load_data("digits", {})
+    check_unseen([chosen], data)
+    check_unseen([replace(chosen, trained_on=lambda: data)], data)
+    with pytest.raises(SplitMisuse, match="examples of the train split of the run"):
+        check_unseen([replace(chosen, trained_on=lambda: digits(seed=7))], data)
+
+
+def test_names_tell_candidates_apart(shipped, tmp_path, capsys):
+    import shutil
+
+    for folder, name in (("one", "pruned-0.3"), ("two", "pruned-0.6")):
+        shutil.copytree(shipped / name, tmp_path / folder / "net")
+    names = [str(tmp_path / "one" / "net"), str(tmp_path / "two" / "net")]
+    assert run(["certify", *names, "--data", "digits", "--alpha", "0.3", "--out", str(tmp_path / "c.json")]) == 0
+    assert prudent.verify(tmp_path / "c.json").names == ("one/net", "two/net")
+    assert run(["certify", names[0], names[0], "--data", "digits", "--out", str(tmp_path / "c.json")]) == 2
+    assert "named twice" in capsys.readouterr().err
 
 
 def test_what_the_split_was_spent_on_is_told(shipped, tmp_path, capsys):
@@ -169,6 +221,9 @@ def test_what_the_split_was_spent_on_is_told(shipped, tmp_path, capsys):
         (["NET", "--bound", "hoefding"], "Did you mean 'hoeffding'"),
         (["NET", "--procedure", "hochberg"], "refused for certificates"),
         (["NET", "--option", "k=x"], "name=number"),
+        (["NET", "--risk", "top_k_error", "--option", "K=2"], "no option of top_k_error named 'K'"),
+        (["NET", "--risk", "top_k_error", "--option", "k=2.5"], "k is a whole number"),
+        (["NET", "--risk", "ood_acceptance"], "about strangers"),
         (["NET", "--alpha", "0.1", "--alpha", "0.2"], "as many --alpha"),
         (["NET", "--anytime", "--risk", "brier"], "anytime certification takes one risk"),
         (["NET", "--anytime", "--bound", "binomial"], "leave --bound out"),
@@ -268,6 +323,47 @@ def test_monitor_gives_what_the_library_gives(certified, tmp_path):
     kept = json.loads(certified.with_name("c.monitor.json").read_text())["monitor"]
     direct = watch(Monitor(alpha=0.1, delta=0.1), losses)
     assert monitor_from_json(json.dumps(kept)).log_evidence == pytest.approx(direct.log_evidence, rel=1e-10)
+
+
+def test_two_monitors_of_one_state_and_states_that_were_edited_are_refused(certified, tmp_path, capsys):
+    from prudent.watching import _alone
+
+    quiet, place = lines(tmp_path / "q", 0.0, 10), tmp_path / "w.json"
+    monitor = ["monitor", str(certified), quiet, "--state", str(place)]
+    with _alone(place):
+        assert run(monitor) == 2
+    assert "another monitor is running" in capsys.readouterr().err
+    assert run(monitor) == 0
+    state = json.loads(place.read_text())
+    state["monitor"]["alpha"] = 0.9
+    place.write_text(json.dumps(state))
+    assert run(monitor) == 2
+    assert "was changed" in capsys.readouterr().err
+    assert run(["verify", str(certified.parent)]) == 0 or "w.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"prediction": 3, "dense": null}', '{"prediction": "3", "dense": 3}', '{"prediction": null, "dense": null}'],
+)
+def test_classes_of_different_kinds_are_no_losses(certified, tmp_path, capsys, line):
+    (tmp_path / "q").write_text(line + "\n")
+    assert run(["monitor", str(certified), str(tmp_path / "q")]) == 2
+    assert "both be whole numbers" in capsys.readouterr().err
+
+
+def test_what_came_before_an_interrupt_is_counted():
+    from prudent.watching import _cut
+
+    def stream():
+        yield from ["a\n", "b\n", "c\n"]
+        raise KeyboardInterrupt
+
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        for chunk in _cut(stream(), 2):
+            found += chunk
+    assert found == ["a\n", "b\n", "c\n"]
 
 
 def test_monitor_counts_what_came_before_a_bad_line(certified, tmp_path, capsys):

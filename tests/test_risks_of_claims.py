@@ -205,7 +205,7 @@ def test_worst_group_against_the_oracle(oracle):
     assert certificate.p_values == pytest.approx([vector["expected"]["p_worst"]], rel=1e-10)
     assert certificate.binding == ("error in class 0",)
     assert certificate.sentence().startswith(
-        "With 90\u202f% confidence, in each of 3 groups, class 0 to class 2, at most 6"
+        "With 90\u202f% confidence, in each of 3 groups (class 0, class 1, class 2), at most 6"
     )
 
 
@@ -294,3 +294,46 @@ def test_disagreement_bounds_the_accuracy():
     certificate = certify(table, alpha=0.05, delta=0.05)
     assert certificate.consequence() == "So its accuracy is at least the dense network's minus 5\u202f%."
     assert certify(table, alpha=0.001, delta=0.05).consequence() == ""
+
+
+def by_hand(**change):
+    given = {
+        "values": np.zeros((20, 1)),
+        "names": ("a",),
+        "sparsities": (0.5,),
+        "loss": "error",
+        "split": "certification",
+    }
+    return Losses(**(given | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"counted": np.arange(20)[:, None] < 5}, "is about all examples"),
+        ({"low": -1.0}, r"'error' lies in \[0, 1\]"),
+        ({"bins": np.zeros((20, 1), np.int64)}, r"lies in \[0, 1\]"),
+        ({"loss": "selective_error"}, "needs the options"),
+        ({"loss": "calibration", "low": -1.0, "bins": np.full((20, 1), 15), "options": (("bins", 15),)}, "beyond"),
+        ({"stopped": True, "counted": np.arange(20)[:, None] >= 5}, "counts the first examples"),
+        (
+            {"loss": "own", "bins": np.zeros((20, 1), np.int64), "counted": np.arange(20)[:, None] < 5},
+            "leave counted out",
+        ),
+    ],
+)
+def test_tables_by_hand_that_the_sentence_would_not_be_true_of(change, message):
+    table = by_hand(**change)
+    bound = "mcdiarmid" if table.bins is not None else "beta_mixture" if table.low == 0 else "betting"
+    with pytest.raises(BadInput, match=message):
+        certify(table, alpha=0.3, delta=0.1, bound=bound)
+
+
+def test_that_losses_decided_how_many_examples_is_in_the_certificate():
+    table = by_hand(stopped=True, counted=np.arange(20)[:, None] < 15)
+    assert certify(table, alpha=0.5, delta=0.1, bound="beta_mixture").stopped
+
+
+def test_one_claim_is_about_one_set_of_examples():
+    with pytest.raises(BadInput, match="same candidates and examples; data"):
+        certify([by_hand(data="d"), by_hand(data="e")], alpha=0.3, delta=0.1)

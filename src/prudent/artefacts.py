@@ -15,9 +15,9 @@ from prudent.batches import Batch, Batches
 from prudent.errors import BadInput
 from prudent.examples import Example
 from prudent.files import read_file
-from prudent.named_networks import Named, named_network
+from prudent.named_networks import Named, data_of_run, named_network
 from prudent.network import Scores, evaluating, fingerprint, logits_of
-from prudent.onnx_graph import answers, session
+from prudent.onnx_graph import answers, check_whole, session
 from prudent.pruning import Pruned, prune
 from prudent.scopes import Scope
 from prudent.splits import Data
@@ -37,6 +37,7 @@ class Artefact:
         sparsity: fraction of its prunable units that were removed; 0 where the file does not say.
         fingerprint: sha256 of an ONNX file, or of a network's weights as in `prudent.predict`.
         data: loads the data set of the run that it lies in, None if it lies in none.
+        trained_on: loads the data set of the run that it lies in, whatever was named; None if it lies in none.
         opened: gives a function inputs (n, ...) -> logits (n, classes).
     """
 
@@ -45,6 +46,7 @@ class Artefact:
     sparsity: float
     fingerprint: str
     data: Callable[[], Data] | None
+    trained_on: Callable[[], Data] | None = None
     opened: Callable[[], Answer]
 
     def predict(self, batches: Batches) -> Predictions:
@@ -78,6 +80,7 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
     """
     if Path(path).suffix == ".onnx":
         content = read_file(Path(path))
+        check_whole(content, path)
         return Artefact(
             path=path, name=Path(path).name, sparsity=0.0, fingerprint=hashlib.sha256(content).hexdigest(), data=None,
             opened=lambda: _onnx(content),
@@ -89,7 +92,7 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
     # a folder is read again when its turn comes: of a long path of candidates one is in memory at a time
     return Artefact(
         path=path, name=Path(path).name, sparsity=float(getattr(named.network, "sparsity", 0.0)),
-        fingerprint=fingerprint(module), data=named.data,
+        fingerprint=fingerprint(module), data=named.data, trained_on=data_of_run(Path(path)),
         opened=lambda: _torch(_module(named_network(path, data=data, builder=builder))),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ ASSUMPTIONS = (
 
 WALK_ORDER = "sparsity ascending, each tested at delta, stop at the first that does not pass"
 
-NEW_IN_2 = ("consequence", "settings", "group", "options", "parts")
+NEW_IN_2 = ("consequence", "settings", "group", "options", "parts", "stopped")
 NEW_IN_2_OF_CANDIDATES = ("examples",)
 
 
@@ -139,6 +139,7 @@ def _table(certificate: Certificate) -> dict[str, Any]:
             for i, name in enumerate(certificate.names)
         ],
         "dense": certificate.dense,
+        "stopped": certificate.stopped,
     }
 
 
@@ -165,6 +166,7 @@ def _read_table(table: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
         "sizes": () if all(size == table["n"] for size in sizes) else sizes,
         "group": table.get("group", ""),
         "options": tuple(sorted(table.get("options", {}).items())),
+        "stopped": table.get("stopped", False),
         "settings": tuple(sorted((k, _tuples(v)) for k, v in whole.get("settings", {}).items()))
         if table is whole
         else (),

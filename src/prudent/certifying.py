@@ -1,6 +1,8 @@
 """The commands around certificates: `prudent certify` and `prudent plan`."""
 
+import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,7 @@ from prudent.shipping import Builder, DataName
 from prudent.terminal import AsJson, print_table
 
 if TYPE_CHECKING:
+    from prudent.artefacts import Artefact
     from prudent.claiming import Claim
     from prudent.splits import Data
     from prudent.types import Certificate
@@ -47,7 +50,6 @@ def claim(
     anytime: Annotated[  # noqa: FBT002 (a flag of the command line)
         bool, typer.Option("--anytime", help="Evaluate batch by batch, as few examples as it takes.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order of examples, with --anytime.")] = 0,
     data: DataName = None,
     builder: Builder = None,
     out: Annotated[Path, typer.Option(help="The certificate; its losses go beside it.")] = Path("certificate.json"),
@@ -59,18 +61,19 @@ def claim(
     """
     from prudent.artefacts import artefact
     from prudent.certificates import write_certificate
-    from prudent.claiming import certify_artefacts, certify_artefacts_anytime
+    from prudent.claiming import certify_artefacts, certify_artefacts_anytime, check_unseen
 
     named = [*(candidates or []), *(onnx or [])]
     if not named:
         raise BadInput("certify needs what ships: the folder of a saved network, or --onnx FILE")
     made = _claim(risk, alpha, delta, bound, procedure, option, by_class=by_class, anytime=anytime)
-    opened = sorted((artefact(n, data=data, builder=builder) for n in named), key=lambda found: found.sparsity)
+    opened = sorted(_told_apart([artefact(n, data=data, builder=builder) for n in named]), key=lambda c: c.sparsity)
     reference = None if dense is None else artefact(dense, data=data, builder=builder)
     examples = _data(data, [*opened, *([] if reference is None else [reference])])
+    check_unseen([*opened, *([] if reference is None else [reference])], examples)
     used = len(opened) * len(examples.certification)
     if anytime:
-        certificate, table, used = certify_artefacts_anytime(opened, reference, examples, made, seed=seed)
+        certificate, table, used = certify_artefacts_anytime(opened, reference, examples, made)
         write_certificate(certificate, table, out)
     else:
         certificate, tables = certify_artefacts(opened, reference, examples, made)
@@ -126,13 +129,48 @@ def _claim(
     if anytime and bound:
         raise BadInput("--anytime has a bound of its own, beta_mixture: leave --bound out")
     PROCEDURES.module(procedure)
+    options = _options(option or [])
+    _check_options(options, risks)
+    if "ood_acceptance" in risks:
+        raise BadInput(
+            "ood_acceptance is about strangers, and a data set's certification split is not: predict strangers with "
+            'split="certification" in Python, and certify those losses'
+        )
     for what, given in (("--alpha", alphas), ("--bound", bounds)):
         if len(given) not in (1, len(risks)):
             raise BadInput(f"{len(risks)} risks need as many {what}, or one for all; got {len(given)}")
     return Claim(
         risks=risks, alphas=tuple(alphas * len(risks))[: len(risks)], delta=delta, procedure=procedure,
-        bounds=tuple(bounds * len(risks))[: len(risks)], options=_options(option or []), by_class=by_class,
+        bounds=tuple(bounds * len(risks))[: len(risks)], options=options, by_class=by_class,
     )  # fmt: skip
+
+
+def _told_apart(found: "list[Artefact]") -> "list[Artefact]":
+    """Names that tell candidates from each other: the last folders too, where the last alone would not."""
+    if len({candidate.fingerprint for candidate in found}) < len(found):
+        raise BadInput("the same network is named twice: certify each candidate once")
+    for parts in range(1, 1 + max(len(Path(candidate.path).parts) for candidate in found)):
+        names = ["/".join(Path(candidate.path).parts[-parts:]) for candidate in found]
+        if len(set(names)) == len(names):
+            return [replace(candidate, name=name) for candidate, name in zip(found, names, strict=True)]
+    return found
+
+
+def _check_options(options: dict[str, float | int | str], risks: tuple[str, ...]) -> None:
+    """Refuse an option that no risk has: it would change nothing, and nobody would notice."""
+    from prudent.errors import UnknownName
+    from prudent.risks import LOSSES
+
+    known: dict[str, inspect.Parameter] = {}
+    for risk in risks:
+        if risk not in LOSSES:
+            raise UnknownName.of("loss", risk, LOSSES)
+        known |= inspect.signature(LOSSES[risk].function).parameters
+    for name, value in options.items():
+        if name not in known or name in ("candidate", "dense"):
+            raise UnknownName.of(f"option of {' and '.join(risks)}", name, set(known) - {"candidate", "dense"})
+        if isinstance(known[name].default, int) and not isinstance(value, int):
+            raise BadInput(f"option {name} is a whole number; got {value}")
 
 
 def _options(given: list[str]) -> dict[str, float | int | str]:

@@ -12,9 +12,10 @@ from jaxtyping import Float64, Int64
 from prudent.anytime import certify_anytime
 from prudent.artefacts import Answer, Artefact
 from prudent.certificates import losses_of
-from prudent.certification import certify
-from prudent.errors import BadInput, BrokenCertificate, UnknownName
+from prudent.certification import candidate_p_values, certify
+from prudent.errors import BadInput, BrokenCertificate, SplitMisuse, UnknownName
 from prudent.loss_tables import by_group, losses
+from prudent.procedures import PROCEDURES
 from prudent.risks import LOSSES
 from prudent.seeds import stream
 from prudent.splits import Data, Examples
@@ -78,9 +79,10 @@ def certify_artefacts_anytime(
     claim: Claim,
     *,
     batch: int = 64,
-    seed: int = 0,
 ) -> tuple[Certificate, Losses, int]:
     """The same with as few forward examples as it takes: see `prudent.anytime`.
+
+    The examples come in an order that follows from the split's fingerprint.
 
     Returns: the certificate, its losses, and the forward examples of the candidates.
 
@@ -89,7 +91,7 @@ def certify_artefacts_anytime(
     """
     if len(claim.risks) != 1 or claim.by_class or claim.risks[0] not in COUNTED:
         raise BadInput(f"anytime certification takes one risk of {', '.join(sorted(COUNTED))}; got {claim.risks}")
-    examples, name = _shuffled(data.certification, seed), claim.risks[0]
+    examples, name = _shuffled(data.certification), claim.risks[0]
     inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(name, claim.options)
     if risk.dense and dense is None:
         raise BadInput(f"the loss {name!r} compares with the dense network: name it with --dense")
@@ -140,8 +142,6 @@ def check_rerun(
     if at is None or not certificate.models:
         raise BadInput("the certificate certifies no artefact that is known by its hash, so there is nothing to run")
     stored = losses_of(path)
-    if any(table.stopped for table in stored):
-        raise BadInput("losses of anytime certification are of shuffled examples: verify them without --data")
     if data.certification.fingerprint != certificate.data:
         raise BrokenCertificate("these are not the examples of the certificate: the split's sha256 differs")
     if chosen.fingerprint != certificate.models[at]:
@@ -150,35 +150,66 @@ def check_rerun(
         )
     if certificate.dense and (dense is None or dense.fingerprint != certificate.dense):
         raise BadInput("the claim compares with the dense network: name the very one with --dense")
-    batches = data.certification.batches()
+    shuffled = any(table.stopped for table in stored)
+    batches = (_shuffled(data.certification) if shuffled else data.certification).batches()
     found = chosen.predict(batches)
     reference = None if dense is None else dense.predict(batches)
     differing, again = 0, []
     for table in stored:
         now = _again(table, found, reference, data, at)
-        column = table.values[:, at].copy()
-        differing += int(np.count_nonzero(now.values[:, 0] != column))
+        differing += _differing(table, now, at)
         again.append(now)
-    if certificate.parts:
-        alphas, bounds = [p.alpha for p in certificate.parts], [p.bound for p in certificate.parts]
-        redone = certify(again, alpha=alphas, delta=certificate.delta, bound=bounds)
-    else:
-        redone = certify(again[0], alpha=certificate.alpha, delta=certificate.delta, bound=certificate.bound)
-    if redone.p_values[0] > max(certificate.p_values[at], certificate.delta):
-        raise BrokenCertificate(
-            f"asked again, the artefact does not pass: p = {redone.p_values[0]:.3g}. Do not rely on it"
-        )
+    parts = certificate.parts or (certificate,)
+    p = max(candidate_p_values(t, alpha=c.alpha, bound=c.bound)[0] for t, c in zip(again, parts, strict=True))
+    # in the place of the p-value that was stored: procedures other than the walk share delta
+    vector = np.array([*certificate.p_values[:at], p, *certificate.p_values[at + 1 :]])
+    settings = dict(certificate.settings)
+    if not PROCEDURES[certificate.procedure](vector, delta=certificate.delta, **settings)[at]:
+        raise BrokenCertificate(f"asked again, the artefact does not pass: p = {p:.3g}. Do not rely on it")
     return differing
+
+
+def _differing(table: Losses, now: Losses, at: int) -> int:
+    """Examples whose loss, or whether they count, is not as stored."""
+    stored = np.ones(table.n, bool) if table.counted is None else table.counted[:, at]
+    found = np.ones(table.n, bool) if now.counted is None else now.counted[:, 0]
+    return int(np.count_nonzero((stored != found) | (stored & (table.values[:, at] != now.values[:, 0]))))
 
 
 def _again(table: Losses, found: Predictions, dense: Predictions | None, data: Data, at: int) -> Losses:
     now = losses([found], sparsities=[table.sparsities[at]], loss=table.loss, dense=dense, options=dict(table.options))
+    if table.stopped and table.counted is not None:
+        seen = table.counted[:, at : at + 1]
+        return replace(now, counted=seen, values=np.where(seen, now.values, 0.0), stopped=True)
     if not table.group:
         return now
     groups = {part.group: part for part in by_group(now, _labels(data.certification))}
     if table.group not in groups:
         raise BadInput(f"who belongs to group {table.group!r} the file does not say: verify without --data")
     return groups[table.group]
+
+
+def check_unseen(candidates: Sequence[Artefact], data: Data) -> None:
+    """Refuse certification examples that a candidate's own run had for training or for choices.
+
+    Raises:
+        SplitMisuse: the same inputs, number for number, are in the train or validation split of a candidate's run.
+        BadInput: a data set without a certification split.
+    """
+    if "certification" not in data.splits:
+        raise BadInput(f"data set {data.name!r} has no certification split: it holds strangers, and certifies no task")
+    own = {row.tobytes() for row in data.certification.inputs}
+    for candidate in candidates:
+        run = None if candidate.trained_on is None else candidate.trained_on()
+        if run is None or run.certification.fingerprint == data.certification.fingerprint:
+            continue
+        for examples in (run.train, run.validation):
+            shared = sum(row.tobytes() in own for row in examples.inputs)
+            if shared:
+                raise SplitMisuse(
+                    f"{shared:,} examples of the {examples.split} split of the run of {candidate.name!r} are among "
+                    "those that are to certify it: name the data of that run, with its options, or leave --data out"
+                )
 
 
 def _table(
@@ -205,8 +236,9 @@ def _labels(examples: Examples) -> Int64[np.ndarray, " n"]:
     return labels
 
 
-def _shuffled(examples: Examples, seed: int) -> Examples:
-    """The examples in an order that no loss has seen."""
-    order = np.random.default_rng(stream("certification order", seed)).permutation(len(examples))
+def _shuffled(examples: Examples) -> Examples:
+    """The examples in the one order that their fingerprint gives: nobody can draw again until an order pleases."""
+    seed = stream("certification order", int(examples.fingerprint[:12], 16))
+    order = np.random.default_rng(seed).permutation(len(examples))
     labels = None if examples.labels is None else examples.labels[order]
     return replace(examples, inputs=examples.inputs[order], labels=labels, ids=examples.ids[order])

@@ -33,6 +33,7 @@ class Certificate:
         options: of the loss ((("k", 5),)).
         settings: of the procedure, as (name, value) pairs.
         passed: which candidates are certified; () where that follows from `selected`: all up to it.
+        stopped: whether losses decided how many examples were used; see `Losses`.
         parts: of a claim about several risks, the table of each. A candidate's p-value is the largest among them.
     """
 
@@ -57,6 +58,7 @@ class Certificate:
     settings: tuple[tuple[str, object], ...] = ()
     passed: tuple[bool, ...] = ()
     parts: "tuple[Certificate, ...]" = ()
+    stopped: bool = False
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -93,8 +95,9 @@ class Certificate:
         alike = all((part.risk, part.alpha, part.options) == (first.risk, first.alpha, first.options)
                     for part in self.parts)  # fmt: skip
         if alike and all(part.group for part in self.parts):
-            each = f"in each of {len(self.parts)} groups, {self.parts[0].group} to {self.parts[-1].group}"
-            return f"{each}, {bounded(first.risk, first.alpha, dict(first.options))}"
+            groups = [part.group for part in self.parts]
+            named = ", ".join(groups) if len(groups) <= MANY else f"{groups[0]} to {groups[-1]}"
+            return f"in each of {len(groups)} groups ({named}), {bounded(first.risk, first.alpha, dict(first.options))}"
         *others, last = [part.bounded() for part in self.parts]
         return f"{', '.join(others)} and {last}"
 
@@ -121,6 +124,9 @@ class Certificate:
             return ""
         return f"So its accuracy is at least the dense network's minus {exact_percent(self.alpha)}."
 
+
+MANY = 12
+"""More groups than these are not all named in a sentence."""
 
 OUTCOMES = {
     "error": "are wrong",

@@ -147,7 +147,16 @@ def monitor_from_json(text: str) -> Monitor:
         state = json.loads(text)
         bets = [(int(j), from_json(json.dumps(bet))) for j, bet in state["bets"]]
         numbers = {name: state[name] for name in ("alpha", "delta", "bet", "n", "lost", "begun", "alarm_at")}
-        return Monitor(**numbers, bets=tuple(bets))
+        found = Monitor(**numbers, bets=tuple(bets))
+        counts = (found.n, found.begun, 0 if found.alarm_at is None else found.alarm_at)
+        consistent = all(type(k) is int and 0 <= k <= found.n for k in counts)
+        consistent = consistent and found.begun == -(-found.n // EVERY) and bool(bets) == bool(found.n)
+        consistent = consistent and all(
+            0 <= j < found.begun and bet.n == found.n - EVERY * j and bet.alpha == 1 - found.alpha for j, bet in bets
+        )
+        if not consistent:
+            raise ValueError("its numbers do not belong together")
+        return found
     except BadInput:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:

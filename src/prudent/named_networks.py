@@ -81,7 +81,7 @@ def named_network(
     if not (folder / DESCRIPTION).is_file():
         return _fresh(name, data, builder, shape)
     about = _described(folder).get("architecture")
-    found = partial(load_data, data, {}) if data is not None else _data_of_run(folder)
+    found = partial(load_data, data, {}) if data is not None else data_of_run(folder)
     architecture = _architecture(about, builder, found)
     beside = folder.parent / "dense"
     dense: Callable[[], nn.Module] = architecture.build
@@ -139,7 +139,7 @@ def _architecture(about: dict[str, Any] | None, builder: str | None, data: Calla
     return Architecture(name=builder or name, shape=shape, classes=classes, options=options)
 
 
-def _data_of_run(folder: Path) -> Callable[[], Data] | None:
+def data_of_run(folder: Path) -> Callable[[], Data] | None:
     """The data set of the run that a network's folder, RUN/networks/seedN/NAME, lies in; None if it lies in none."""
     parents = folder.resolve().parents
     if len(parents) < 3 or not (parents[2] / STUDY).is_file():

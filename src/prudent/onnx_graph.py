@@ -97,6 +97,34 @@ def opset_of(content: bytes) -> int:
     return next(int(entry.version) for entry in onnx.load_from_string(content).opset_import if entry.domain == "")
 
 
+def check_whole(content: bytes, name: str) -> None:
+    """Refuse an ONNX file whose numbers lie in other files: its own hash would say nothing of them.
+
+    Raises:
+        PrudentError: onnx is not installed.
+        BadInput: no ONNX file, or one with external data.
+    """
+    check_onnx()
+    import onnx
+
+    try:
+        graph = onnx.load_from_string(content).graph
+    except Exception as error:
+        raise BadInput(f"{name} is no ONNX file ({reason(error)})") from error
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
+        raise BadInput(f"{name} keeps numbers in other files, which its hash does not cover: save it as one file")
+
+
+def _tensors(graph: Any) -> Iterator[Any]:  # noqa: ANN401 (an onnx.GraphProto and its TensorProtos)
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.ByteSize():
+                    yield from _tensors(inner)
+
+
 def session(content: bytes, *, threads: int = 1) -> "InferenceSession":
     """ONNX Runtime on the CPU, ready to run a file's content.
 

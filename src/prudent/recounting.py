@@ -22,8 +22,14 @@ def check_counts(certificate: Certificate) -> None:
         if part.counts is None or part.bound not in BOUNDS or BOUNDS.constant(part.bound, "ORDERED"):
             why = "losses are not 0 or 1" if part.counts is None else f"bound {part.bound!r} may depend on their order"
             raise BadInput(f"counts alone cannot show the risk {part.label!r}: its {why}. Keep the file of its losses")
+    if max(part.n * len(part.names) for part in parts) > LARGEST:
+        raise BadInput(f"counts of more than {LARGEST:,} examples and candidates are not recomputed")
     tables = [_table(part) for part in parts]
     check(certificate, tables if certificate.parts else tables[0])
+
+
+LARGEST = 10**8
+"""Examples times candidates, of which one byte each is held."""
 
 
 def _table(part: Certificate) -> Losses:
@@ -47,4 +53,5 @@ def _table(part: Certificate) -> Losses:
         counted=places[:, None] < sizes if part.sizes else None,
         group=part.group,
         options=part.options,
+        stopped=part.stopped,
     )

@@ -97,7 +97,7 @@ def top_k_error(
         BadInput: no labels, or k outside its range.
     """
     labels = _labels(candidate, "top_k_error")
-    if not 1 <= k < candidate.classes:
+    if not isinstance(k, int) or not 1 <= k < candidate.classes:
         raise BadInput(f"top_k_error needs k in 1 .. {candidate.classes - 1} for {candidate.classes} classes; got {k}")
     answers = candidate.logits if candidate.members is None else candidate.probabilities
     own = np.take_along_axis(answers, labels[:, None], axis=1)
@@ -180,6 +180,10 @@ LOSSES: dict[str, Risk] = {
     "ood_acceptance": Risk(ood_acceptance),
     "calibration": Risk(calibration, low=-1.0, bins=confidence_bins),
 }
+
+
+CONDITIONAL = frozenset({"selective_error"})
+"""Losses that are about some of the examples only, by what the candidate answers."""
 
 
 def _numbers(values: np.ndarray) -> Float64[np.ndarray, " n"]:

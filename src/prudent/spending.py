@@ -31,13 +31,13 @@ class Spending:
     delta: float
 
 
-def spend(folder: Path, certificate: Certificate) -> None:
-    """Enter a claim. The same claim about the same networks is counted once, however often it is written.
+def spend(folder: Path, certificate: Certificate, losses: str) -> None:
+    """Enter a claim. The same claim from the same losses (their sha256) is counted once, however often it is written.
 
     Raises:
         PrudentError: the file cannot be read or written.
     """
-    line = {"claim": _identity(certificate), "data": certificate.data, "delta": certificate.delta,
+    line = {"claim": _identity(certificate, losses), "data": certificate.data, "delta": certificate.delta,
             "what": f"{certificate.risk} at {certificate.alpha!r} by {certificate.bound}"}  # fmt: skip
     if line["claim"] in {entry["claim"] for entry in _entries(folder)}:
         return
@@ -62,14 +62,14 @@ def spent(folder: str | Path, data: str) -> Spending:
     return Spending(claims=len(own), delta=min(1.0, sum(float(str(entry["delta"])) for entry in own)))
 
 
-def _identity(certificate: Certificate) -> str:
+def _identity(certificate: Certificate, losses: str) -> str:
     """The same for the same claim: everything that is fixed before losses are seen, and the networks."""
     about = [
         [part.risk, part.group, part.alpha, part.bound, list(part.options)]
         for part in (certificate.parts or (certificate,))
     ]
     fixed = [certificate.data, certificate.delta, certificate.procedure, list(certificate.settings), about,
-             list(certificate.names), list(certificate.models)]  # fmt: skip
+             list(certificate.names), list(certificate.models), losses]  # fmt: skip
     return hashlib.sha256(canonical(fixed)).hexdigest()
 
 

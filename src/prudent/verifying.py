@@ -101,7 +101,9 @@ def _how(said: dict[str, Any]) -> str:
 def _certificates(files: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in files:
-        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        # what `prudent monitor` keeps beside a certificate is none
+        inside = [p for p in sorted(path.glob("*.json")) if not p.name.endswith(".monitor.json")]
+        inside = inside if path.is_dir() else [path]
         if not inside:
             raise BadInput(f"folder {str(path)!r} holds no certificates (*.json)")
         found += inside

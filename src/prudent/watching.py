@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,20 +48,37 @@ def monitor(
     claimed = verify(certificate)
     place = state or certificate.with_name(f"{certificate.stem}.monitor.json")
     key = hashlib.sha256(certificate.read_bytes()).hexdigest()
-    now = _begun(place, key, claimed, delta)
     loss = _loss_of(claimed)
-    for lines in _chunks(stream, every):
-        before = now.alarm
-        losses, wrong = _losses(lines, loss, after=now.n)
-        if len(losses):
-            now = watch(now, losses)
-            write_whole(place, _written(now, key))
-        if now.alarm and not before and not as_json:
-            typer.echo(_alarm(now, claimed))
-        if wrong is not None:
-            raise wrong
+    with _alone(place):
+        now = _begun(place, key, claimed, delta)
+        for lines in _chunks(stream, every):
+            before = now.alarm
+            losses, wrong = _losses(lines, loss, after=now.n)
+            if len(losses):
+                now = watch(now, losses)
+                write_whole(place, _written(now, key))
+            if now.alarm and not before and not as_json:
+                typer.echo(_alarm(now, claimed))
+            if wrong is not None:
+                raise wrong
     _say(now, place, as_json=as_json)
     return ALARM if now.alarm else DONE
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One monitor for each state: the second of two would write over what the first has seen, its alarm too."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system; then whoever starts two is on their own
+        yield
+        return
+    with place.with_name(f"{place.name}.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(f"another monitor is running on {place}: end it, or name another --state") from error
+        yield
 
 
 def _begun(place: Path, key: str, claimed: "Certificate", delta: float | None) -> "Monitor":
@@ -84,11 +101,16 @@ def _begun(place: Path, key: str, claimed: "Certificate", delta: float | None) -
     try:
         kept = json.loads(read_file(place))
         same, text = kept["certificate"] == key, json.dumps(kept["monitor"])
+        whole = kept["sha256"] == hashlib.sha256(text.encode()).hexdigest()
     except (ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{place} holds no watch of prudent ({reason(error)}): move it away to begin anew") from error
     if not same:
         raise BadInput(f"{place} is the watch of another certificate: name another --state")
+    if not whole:
+        raise BadInput(f"{place} was changed after it was written: move it away to begin anew")
     found = monitor_from_json(text)
+    if found.alpha != level:
+        raise BadInput(f"{place} watches another risk than the certificate's: name another --state")
     if delta is not None and delta != found.delta:
         raise BadInput(f"the watch in {place} began with delta={found.delta:g}; another needs another --state")
     return found
@@ -101,7 +123,9 @@ RANGES = {"accuracy_drop": (-1.0, 1.0), "brier": (0.0, 2.0)}
 def _written(now: "Monitor", key: str) -> str:
     from prudent.monitoring import monitor_to_json
 
-    return json.dumps({"certificate": key, "monitor": json.loads(monitor_to_json(now))}) + "\n"
+    state = json.loads(monitor_to_json(now))
+    digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+    return json.dumps({"certificate": key, "monitor": state, "sha256": digest}) + "\n"
 
 
 def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
@@ -116,9 +140,20 @@ def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
 
 
 def _cut(lines: Iterator[str], every: int) -> Iterator[list[str]]:
-    kept = (line for line in lines if line.strip())
-    while chunk := list(islice(kept, every)):
-        yield chunk
+    held: list[str] = []
+    interrupted = False
+    try:
+        for line in lines:
+            held += [line] if line.strip() else []
+            if len(held) == every:
+                yield held
+                held = []
+    except KeyboardInterrupt:
+        interrupted = True
+    if held:
+        yield held  # also what came before an interrupt: it was served, and will not come again
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _losses(
@@ -131,7 +166,7 @@ def _losses(
     for number, line in enumerate(lines, after + 1):
         try:
             value = float(loss(json.loads(line)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return np.array(found), BadInput(
                 f"example {number} of the stream is not as the risk needs it ({reason(error)}): {line.strip()[:80]!r}; "
                 "everything before it was counted"
@@ -146,10 +181,10 @@ def _loss_of(claimed: "Certificate") -> Callable[[dict[str, Any]], float]:
     """(a line) -> its loss on the scale from 0 to 1."""
     low, high = RANGES.get(claimed.risk, (0.0, 1.0))
     known: dict[str, Callable[[dict[str, Any]], float]] = {
-        "error": lambda said: said["prediction"] != said["label"],
-        "disagreement": lambda said: said["prediction"] != said["dense"],
-        "negative_flip": lambda said: said["dense"] == said["label"] != said["prediction"],
-        "accuracy_drop": lambda said: (said["dense"] == said["label"]) - (said["prediction"] == said["label"]),
+        "error": lambda said: not _same(said, "prediction", "label"),
+        "disagreement": lambda said: not _same(said, "prediction", "dense"),
+        "negative_flip": lambda said: _same(said, "dense", "label") and not _same(said, "prediction", "label"),
+        "accuracy_drop": lambda said: _same(said, "dense", "label") - _same(said, "prediction", "label"),
     }
 
     def loss(said: dict[str, Any]) -> float:
@@ -157,6 +192,14 @@ def _loss_of(claimed: "Certificate") -> Callable[[dict[str, Any]], float]:
         return (float(raw) - low) / (high - low)
 
     return loss
+
+
+def _same(said: dict[str, Any], one: str, other: str) -> bool:
+    """Whether two classes are the same; 3, "3" and null are of different kinds and cannot be compared."""
+    a, b = said[one], said[other]
+    if type(a) is not type(b) or type(a) not in (int, str):
+        raise TypeError(f"{one} and {other} must both be whole numbers, or both be texts")
+    return bool(a == b)
 
 
 def _alarm(now: "Monitor", claimed: "Certificate") -> str:
