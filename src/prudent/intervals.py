@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from scipy.special import bdtrc, betaincinv, stdtrit
+from scipy.special import betainc, betaincinv, stdtrit
 
 from prudent.errors import BadInput
 from prudent.types import Metric
@@ -91,16 +91,14 @@ def quantile_rank(n: int, *, quantile: float, delta: float = 0.05) -> int | None
     _check(0, n, delta)
     if not 0 < quantile < 1:
         raise BadInput(f"a quantile lies in (0, 1); got {quantile}")
-    if bdtrc(n - 1, n, quantile) > delta:
-        return None
-    low, high = 0, n  # P(>= low) > delta >= P(>= high) throughout
+    low, high = 0, n + 1  # P(>= low) > delta >= P(>= high) throughout; P(>= r) = I_q(r, n - r + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        if bdtrc(middle - 1, n, quantile) <= delta:
+        if betainc(middle, n - middle + 1, quantile) <= delta:
             high = middle
         else:
             low = middle
-    return high
+    return high if high <= n else None
 
 
 def over_seeds(values: Sequence[float], *, better: Literal["lower", "higher", "neither"] = "lower") -> Metric:

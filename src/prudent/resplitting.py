@@ -113,7 +113,7 @@ def resplit(
     resplits: int = 1000,
     replacement: bool = False,
     batch: int = 64,
-    futility: float = 0.05,
+    futility: float = 0.01,
     seed: int = 0,
 ) -> Resplits:
     """Draw n certification examples from a pool many times, certify each time, and compare with the whole pool.

@@ -30,7 +30,7 @@ class StoppingRule:
     batch: int
 
 
-def stopping_rule(n: int, *, alpha: float, delta: float, batch: int = 64, futility: float = 0.05) -> StoppingRule:
+def stopping_rule(n: int, *, alpha: float, delta: float, batch: int = 64, futility: float = 0.01) -> StoppingRule:
     """The rule of anytime certification for losses of 0 and 1.
 
     Both decisions are monotone in the count of losses k after t examples: the wealth falls with k, and so does the
