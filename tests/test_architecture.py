@@ -14,21 +14,21 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
-    1: ("anytime", "binned", "bounds", "calibration", "calibration_p_values", "calibration_variants", "cascades",
-        "certification", "conformal", "crc", "detection", "eprocesses", "evaluation", "forecasts", "intervals",
-        "inversion", "loss_tables", "monitoring", "multirisk", "pareto", "planning", "potential", "procedures",
-        "proper_scores", "rcps", "reallocation", "regression", "resplitting", "risks", "robustness", "segmentation",
-        "selective", "similarity", "smoothing", "stopping", "temperature", "uncertainty", "wealth"),
+    1: ("admission", "anytime", "binned", "bounds", "calibration", "calibration_p_values", "calibration_variants",
+        "cascades", "certification", "conformal", "crc", "detection", "eprocesses", "evaluation", "forecasts",
+        "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto", "planning", "potential",
+        "procedures", "proper_scores", "rcps", "reallocation", "regression", "resplitting", "risks", "robustness",
+        "segmentation", "selective", "similarity", "smoothing", "stopping", "temperature", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attacks", "attention", "batches", "budgets", "building", "bundles",
-        "comparison", "computed", "controls", "corrupting", "corruptions", "couplings", "demands", "draws", "dropnet",
-        "enclosures", "examples", "gradients", "granularities", "latency", "low_rank", "masks", "models", "network",
-        "observation", "onnx_graph", "ood", "prediction", "probed_layers", "pruning", "readings", "reestimation",
-        "runtimes", "sampling", "schedules", "scopes", "scores", "scoring", "sensitivities", "separation", "speed",
-        "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
+        "comparison", "computed", "controls", "corrupting", "corruptions", "couplings", "demands", "draws",
+        "dropnet", "enclosures", "examples", "gradients", "granularities", "latency", "low_rank", "masks", "models",
+        "network", "observation", "onnx_graph", "ood", "prediction", "probed_layers", "pruning", "readings",
+        "reestimation", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring", "sensitivities",
+        "separation", "speed", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
     3: ("archive", "artefacts", "assembling", "certificate_documents", "certificates", "claiming", "consistency",
-        "corruption_files", "data", "deadlines", "export", "files", "given_weights", "keys", "layer_times", "leakage",
-        "merging", "named_networks", "networks", "pacing", "parsing", "probing", "recounting", "report", "rounding",
-        "run_folder", "settings", "sources", "spending", "splits", "store"),
+        "corruption_files", "data", "deadlines", "export", "files", "given_weights", "keys", "layer_times",
+        "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing", "recounting", "report",
+        "rounding", "run_folder", "settings", "sources", "spending", "splits", "store"),
     4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
         "reference", "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables", "terminal",
         "trimmed", "trimming", "verifying", "watching", "wishes"),
@@ -87,7 +87,7 @@ def test_no_cycles_and_short_chains():
         return depth[module]
 
     longest = max(visit(module, ()) for module in graph)
-    assert longest <= 19, f"the longest chain of imports has {longest} files"
+    assert longest <= 20, f"the longest chain of imports has {longest} files"
 
 
 def test_levels_0_and_1_and_the_certificates_work_without_torch():

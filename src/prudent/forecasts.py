@@ -3,7 +3,7 @@
 import math
 from typing import TypedDict
 
-from prudent.certification import BINNED
+from prudent.admission import BINNED
 from prudent.errors import BadInput, UnknownName
 from prudent.planning import examples_needed, least_examples, most_losses
 from prudent.risks import LOSSES
