@@ -28,7 +28,7 @@ LEVELS = {
     3: ("archive", "artefacts", "assembling", "certificate_documents", "certificates", "claiming", "consistency",
         "corruption_files", "data", "deadlines", "export", "files", "given_weights", "keys", "layer_times",
         "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing", "recounting", "report",
-        "rounding", "run_folder", "settings", "sources", "spending", "splits", "store"),
+        "rounding", "run_folder", "sections", "settings", "sources", "spending", "splits", "store"),
     4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
         "reference", "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables", "terminal",
         "trimmed", "trimming", "verifying", "watching", "wishes"),

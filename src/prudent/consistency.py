@@ -11,7 +11,8 @@ from prudent.scores import SCORES
 from prudent.units import check_shape_of_unit
 
 if TYPE_CHECKING:
-    from prudent.settings import Certification, Method, Settings
+    from prudent.sections import Certification
+    from prudent.settings import Method, Settings
 
 DURING = ("gradual", "set", "rigl")
 """Schedules that prune while the network trains."""

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from prudent import settings
+from prudent import sections, settings
 from prudent.bounds import BOUNDS
 from prudent.corruptions import CORRUPTIONS
 from prudent.data import DATA
@@ -27,13 +27,13 @@ from prudent.scores import SCORES
 
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("top level", settings.Settings),
-    ("[data]", settings.Data),
-    ("[model]", settings.Model),
-    ("[training] and [retraining]", settings.Training),
+    ("[data]", sections.Data),
+    ("[model]", sections.Model),
+    ("[training] and [retraining]", sections.Training),
     ("[[methods]]", settings.Method),
-    ("[evaluation]", settings.Evaluation),
-    ("[certification]", settings.Certification),
-    ("[certification.declared]", settings.Declared),
+    ("[evaluation]", sections.Evaluation),
+    ("[certification]", sections.Certification),
+    ("[certification.declared]", sections.Declared),
 )
 
 LIBRARY = (

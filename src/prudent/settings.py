@@ -1,17 +1,9 @@
 """Every option of a study with its default and its range, in one place. Nothing is run here."""
 
-import math
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from prudent.bounds import BOUNDS
 from prudent.consistency import (
@@ -26,81 +18,11 @@ from prudent.errors import UnknownName
 from prudent.models import MODELS
 from prudent.run_folder import run_id
 from prudent.scopes import Scope
+from prudent.sections import Certification, Data, Evaluation, Identifier, Model, Options, Pair, Seed, Table, Training
 from prudent.units import Granularity, Reduction
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
-Pair = Annotated[tuple[int, int], Field(strict=False)]  # TOML has lists only
-Probability = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Risk = Literal["disagreement", "error"]
 
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Refuse dates, NaN and infinity, naming the key: options go into keys and records, which are JSON."""
-    waiting: list[tuple[str, Any]] = list(options.items())
-    for key, value in waiting:
-        if isinstance(value, (dict, list)):
-            inside = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting += [(f"{key}.{part}", one) for part, one in inside]
-        elif not isinstance(value, (str, int, float)) or not math.isfinite(0 if isinstance(value, str) else value):
-            raise ValueError(f"{key} must be a finite number, a word, a list or a table; got {value}")
-    return options
-
-
-Options = Annotated[dict[str, Any], AfterValidator(_plain)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-    _later: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without later keys that were not asked for: a study that does without keeps the name that it had before."""
-        given = handler(self)
-        return {key: value for key, value in given.items() if key not in self._later or value is not None}
-
-
-class Data(_Table):
-    """[data]: what the networks learn, and the strangers that they are shown."""
-
-    name: str = Field("digits", description="a data set of prudent, or package.module:callable")
-    options: Options = Field({}, description="the data set's own options, for example its sizes and its seed")
-    ood: str | None = Field(None, description="a set of strangers, for telling apart what is not from the task")
-    ood_options: Options = Field({}, description="its own options")
-
-
-class Model(_Table):
-    """[model]: the architecture."""
-
-    _later = ("weights",)
-
-    name: str = Field("small_cnn", description="an architecture of prudent, or package.module:callable")
-    options: Options = Field({}, description="its own options, for example widths and dropout")
-    weights: str | None = Field(
-        None,
-        description="safetensors file of a network trained elsewhere, relative to $PRUDENT_DATA; needs no training",
-    )
-
-
-class Training(_Table):
-    """[training], and [retraining] after pruning, which starts from what [training] says."""
-
-    epochs: int = Field(12, ge=0, description="passes over the training examples")
-    batch_size: int = Field(64, ge=1, description="examples in one step")
-    lr: float = Field(0.01, gt=0, description="learning rate; the highest one for one_cycle")
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="AdamW, or SGD with Nesterov momentum")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled for adam, L2 for sgd")
-    schedule: Literal["constant", "cosine", "one_cycle"] = Field("one_cycle", description="of the learning rate")
-    patience: int | None = Field(
-        None,
-        ge=1,
-        description="stop after so many epochs without a lower validation loss and keep the best; none trains all",
-    )
-
-
-class Method(_Table):
+class Method(Table):
     """[[methods]]: one way to prune, at several sparsities."""
 
     name: Identifier = Field(description="its name in files and addresses")
@@ -161,52 +83,7 @@ class Method(_Table):
         return f"{unit[self.granularity]}{pattern} by {self.score.rpartition(':')[2]}"
 
 
-class Evaluation(_Table):
-    """[evaluation]: what is measured."""
-
-    _later = ("compare_with",)
-
-    bins: int = Field(15, ge=1, le=1000, description="equal-width bins of confidence for the ECE")
-    mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
-    latency_batch: int = Field(64, ge=1, description="examples in a timed pass")
-    latency_turns: int = Field(30, ge=3, description="timed passes, in turn with the dense network")
-    compare_with: str | None = Field(
-        None,
-        description="name of a method that prunes the dense network at once, such as one scored by oracle: how many of "
-        "the units that it keeps do the others keep, seed by seed and sparsity by sparsity",
-    )
-
-
-class Declared(_Table):
-    """[certification.declared]: the one claim that the study makes beforehand."""
-
-    method: str = Field(description="name of the method")
-    risk: Risk = Field("disagreement", description="which risk")
-    seed: Seed = Field(0, description="the network of which seed")
-
-
-class Certification(_Table):
-    """[certification]: what is proved, and how surely."""
-
-    _later = ("resplits", "alphas", "bounds")
-
-    alpha: Probability = Field(0.05, description="tolerated risk")
-    delta: Probability = Field(0.05, description="tolerated chance that a certificate is wrong")
-    bound: str = Field("binomial", description="p-value: a name in prudent.bounds")
-    risks: list[Risk] = Field(["disagreement", "error"], min_length=1, description="each is certified by itself")
-    declared: Declared
-    resplits: int | None = Field(
-        None,
-        ge=20,
-        le=100_000,
-        description="so often certification examples are drawn anew, from that split and test together, to see how "
-        "often certificates are wrong; nothing is claimed from it",
-    )
-    alphas: list[Probability] | None = Field(None, min_length=1, description="of the resplits; by default alpha")
-    bounds: list[str] | None = Field(None, min_length=1, description="of the resplits, or anytime; by default bound")
-
-
-class Settings(_Table):
+class Settings(Table):
     """A whole study."""
 
     name: Identifier = Field(description="the study's name; run folders start with it")
