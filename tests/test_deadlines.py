@@ -247,7 +247,7 @@ class Grouped(nn.Module):
         (Residual(), 8),
         (Grouped(), 9),
         (resnet_cifar((3, 16, 16), 10, depth=8), 16),
-        (mobilenet_v2((3, 32, 32), 10), 32),
+        pytest.param(mobilenet_v2((3, 32, 32), 10), 32, marks=pytest.mark.slow),
     ],
     ids=["residual", "grouped", "resnet", "mobilenet"],
 )

@@ -71,7 +71,7 @@ def test_allocation_is_the_optimum_in_whole_numbers(budget):
     assert cost[tuple(n)] == pytest.approx(min(cost.values()))
 
 
-@pytest.mark.parametrize("budget", [60, 110, 150])
+@pytest.mark.parametrize("budget", [60, *[pytest.param(b, marks=pytest.mark.slow) for b in (110, 150)]])
 def test_allocation_is_the_convex_programs(budget):
     model, data = small(12, 10, 6)
     rows = bounds_of(model, data)
@@ -107,7 +107,7 @@ def test_weights_are_right_on_average_and_counts_exact(scope, monkeypatch):
     monkeypatch.setattr(
         "prudent.scores.sipp.weight_sensitivities", lambda *_, **__: found
     )  # they are the same each time
-    total, squares, seeds = dict.fromkeys(prunable(model), 0.0), dict.fromkeys(prunable(model), 0.0), 1500
+    total, squares, seeds = dict.fromkeys(prunable(model), 0.0), dict.fromkeys(prunable(model), 0.0), 600
     sizes = set()
     for seed in range(seeds):
         scores = sipp(model, data, mode="randomised", seed=seed)

@@ -190,18 +190,26 @@ def mtimes(store: Path) -> dict[str, float]:
     return {p.name: p.stat().st_mtime_ns for p in (store / "cells").rglob("*.json")}
 
 
-def command(out: Path) -> list[str]:
-    return [sys.executable, "-m", "prudent.cli", "study", str(SMALL), "--out", str(out), "--workers", "2"]
+def command(out: Path, file: Path = SMALL) -> list[str]:
+    return [sys.executable, "-m", "prudent.cli", "study", str(file), "--out", str(out), "--workers", "2"]
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_the_same(run, tmp_path):
+@pytest.mark.parametrize(
+    "kills",
+    [
+        (signal.SIGKILL, signal.SIGINT),
+        pytest.param((signal.SIGKILL, signal.SIGINT, signal.SIGKILL), marks=pytest.mark.slow),
+    ],
+    ids=len,
+)
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(run, tmp_path, kills):
     cells = tmp_path / "store" / "cells"
 
     def finished() -> set[str]:
         return {p.name for p in cells.rglob("*.json")}
 
     kept: dict[str, int] = {}
-    for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+    for kill in kills:
         target = len(finished()) + 12
         process = subprocess.Popen(
             command(tmp_path),
@@ -261,7 +269,9 @@ def living(group: int) -> list[str]:
 
 
 def test_a_killed_worker_costs_its_own_cell_only(tmp_path):
-    process = subprocess.Popen(command(tmp_path), stderr=subprocess.PIPE, start_new_session=True)
+    half = tmp_path / "half.toml"
+    half.write_text(SMALL.read_text().replace("seeds = [0, 1]", "seeds = [1]"))
+    process = subprocess.Popen(command(tmp_path, half), stderr=subprocess.PIPE, start_new_session=True)
     killed = 0
     cells = tmp_path / "store" / "cells"
     while process.poll() is None and killed < 2:
@@ -274,7 +284,7 @@ def test_a_killed_worker_costs_its_own_cell_only(tmp_path):
     _, said = process.communicate(timeout=240)
     assert killed == 2
     assert process.returncode in (0, 3), said
-    assert len(mtimes(tmp_path / "store")) == CELLS
+    assert len(mtimes(tmp_path / "store")) == CELLS // 2
 
 
 def is_worker(pid: str) -> bool:
@@ -332,7 +342,7 @@ declared = { method = "magnitude" }
 """
 
 
-@pytest.mark.parametrize("how", ["script", "standard input"])
+@pytest.mark.parametrize("how", ["script", pytest.param("standard input", marks=pytest.mark.slow)])
 def test_a_plain_script_needs_no_guard(tmp_path, how):
     (tmp_path / "tiny.toml").write_text(TINY)
     text = 'import prudent\nprint("top", flush=True)\nprint(prudent.study("tiny.toml", out="runs", workers=2))\n'

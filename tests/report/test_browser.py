@@ -131,8 +131,8 @@ def quiet(seen: Seen) -> None:
     [
         ("certified", "light", 1440),
         ("certified", "dark", 390),
-        ("nothing", "dark", 1440),
-        ("plain", "light", 390),
+        pytest.param("nothing", "dark", 1440, marks=pytest.mark.slow),
+        pytest.param("plain", "light", 390, marks=pytest.mark.slow),
         ("six", "dark", 420),
     ],
 )
@@ -192,7 +192,12 @@ def candidates_fit(page: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scheme", "width"),
-    [("six", "light", 1300), ("six", "dark", 420), ("twelve", "dark", 1300), ("twelve", "light", 420)],
+    [
+        ("six", "dark", 420),
+        ("twelve", "dark", 1300),
+        pytest.param("six", "light", 1300, marks=pytest.mark.slow),
+        pytest.param("twelve", "light", 420, marks=pytest.mark.slow),
+    ],
 )
 def test_no_text_of_a_chart_lies_on_another_or_on_a_line_or_is_cut_off(pages, opened, name, scheme, width):
     page = opened(pages[name], color_scheme=scheme, width=width).page
