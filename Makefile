@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+SHAPES := '--jaxtyping-packages=prudent,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: study test test-all lint bench docs clean
@@ -13,11 +14,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 study: .venv/run.stamp
 	$(BIN)/prudent study --out runs
 
+# shapes and types are checked on every call of the contract tests; everywhere they would double the time
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(SHAPES) tests/contract
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --ignore tests/contract
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(SHAPES)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
