@@ -279,7 +279,8 @@ def test_labels_that_nothing_needs_may_be_absent(tmp_path):
 
     for split, more in (("certification", 'risks = ["disagreement"]\n'), ("validation", "")):
         text = OWN.replace('own_data"', f'own_data"\noptions = {{ unlabelled = "{split}" }}')
-        preflight(parse(text.replace("alpha = 0.9\n", f"alpha = 0.9\n{more}"), source="s"))
+        ready = preflight(parse(text.replace("alpha = 0.9\n", f"alpha = 0.9\n{more}"), source="s"))
+        assert ready.data.splits[split].labels is None
 
 
 def test_a_score_that_fails_is_told_in_one_line(call, tmp_path):

@@ -98,6 +98,7 @@ def rounded(value: Any) -> Any:  # noqa: ANN401 (JSON)
     return [rounded(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
+@cache
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("prudent.report"),
