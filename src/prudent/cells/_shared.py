@@ -10,6 +10,7 @@ from prudent.assembling import Architecture
 from prudent.assessment import loss_and_error
 from prudent.budgets import macs_left
 from prudent.cells import Input
+from prudent.corrupting import SEVERITIES
 from prudent.masks import Mask
 from prudent.network import macs_by_layer
 from prudent.networks import DESCRIPTION, NUMBERS, Saved, pack, unpack
@@ -59,6 +60,9 @@ def trained(
         mask=mask,
         validation=data.validation.batches() if recipe["patience"] is not None else None,
         patience=recipe["patience"],
+        corruptions=recipe.get("corruptions") or (),
+        severities=recipe.get("severities") or SEVERITIES,
+        label_noise=recipe.get("label_noise") or 0.0,
         seed=seed,
         on_epoch=history.append,
         on_step=on_step,
