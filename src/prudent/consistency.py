@@ -60,6 +60,8 @@ def training_problems(recipe: "Training") -> Iterator[str]:
     )
     if recipe.severities is not None and recipe.corruptions is None:
         yield f"severities are those of corruptions: name them, or leave severities out; got {recipe.severities}"
+    if recipe.objective_options is not None and recipe.objective is None:
+        yield "objective_options are those of an objective: name it, or leave them out"
 
 
 def comparable(method: "Method", other: "Method") -> bool:

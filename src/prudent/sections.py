@@ -66,7 +66,7 @@ class Model(Table):
 class Training(Table):
     """[training], and [retraining] after pruning, which starts from what [training] says."""
 
-    _later = ("corruptions", "severities", "label_noise")
+    _later = ("corruptions", "severities", "label_noise", "objective", "objective_options")
 
     epochs: int = Field(12, ge=0, description="passes over the training examples")
     batch_size: int = Field(64, ge=1, description="examples in one step")
@@ -95,6 +95,10 @@ class Training(Table):
         description="share of the training examples that are given a wrong label, the same in "
         "[training] and [retraining]",
     )
+    objective: Literal["interval", "stability"] | None = Field(
+        None, description="what is minimised in place of the cross-entropy alone, a name in prudent.objectives"
+    )
+    objective_options: Options | None = Field(None, description="its own options")
 
 
 class Evaluation(Table):

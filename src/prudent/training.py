@@ -23,6 +23,7 @@ from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import seeded
 from prudent.optimizers import LearningRate, Optimizer, optimizer_of, rate_of
+from prudent.passes import Objective, Pass
 from prudent.scopes import check_choice
 from prudent.seeds import stream
 from prudent.upkeep import Revise, Upkeep
@@ -34,7 +35,7 @@ class Epoch:
 
     Args:
         index: from 0.
-        loss: mean cross-entropy over the epoch's examples as they were trained on, nats.
+        loss: mean cross-entropy over the epoch's examples as they were trained on, or mean of the objective, nats.
         error: share of them decided wrongly, in [0, 1].
         validation_loss: mean cross-entropy over the validation examples after the epoch, in evaluation mode, nats;
             None without validation.
@@ -66,13 +67,14 @@ def train(
     corruptions: Sequence[str] = (),
     severities: Sequence[int] = SEVERITIES,
     label_noise: float = 0.0,
+    objective: Objective | None = None,
     seed: int = 0,
     accelerator: str = "auto",
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true",
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Revise | None = None,
 ) -> nn.Module:
-    """Train a copy of `model` with cross-entropy.
+    """Train a copy of `model` with cross-entropy, or another objective.
 
     With a mask, what it removes is zero after every step, exactly, whatever momentum the optimiser holds. Zeroing
     happens after the step, so forward and backward passes cost what they cost without a mask.
@@ -98,6 +100,7 @@ def train(
         severities: of the corruptions, equally likely.
         label_noise: share of the examples that are trained on with another class than their own (`relabelled`), in
             [0, 1). Needs `Batches`.
+        objective: the loss of each batch (see prudent.objectives); None for the mean cross-entropy.
         seed: of shuffling, corruptions, wrong labels and dropout, in 0 .. 2**63 - 1; the global generators are not
             touched.
         accelerator, precision: as in lightning-fabric.
@@ -140,7 +143,7 @@ def train(
     best: _Best | None = None
     with seeded(stream("training", seed)):
         for index in range(epochs):
-            epoch = _one_epoch(fabric, wrapped, method, rate, epoch_of(index), upkeep, index)
+            epoch = _one_epoch(fabric, wrapped, method, rate, epoch_of(index), upkeep, index, objective)
             if upkeep.changed():
                 best = None  # what was best had another mask
             if validation is not None:
@@ -177,6 +180,7 @@ def _one_epoch(
     batches: Iterable[Batch],
     upkeep: Upkeep,
     index: int,
+    objective: Objective | None,
 ) -> Epoch:
     total = torch.zeros((), device=fabric.device)
     wrong = torch.zeros((), device=fabric.device)
@@ -188,7 +192,7 @@ def _one_epoch(
         method.zero_grad(set_to_none=True)
         logits = _answer(wrapped, inputs)
         check_labels(labels, logits)
-        loss = cross_entropy(logits, labels)
+        loss = _loss(objective, upkeep, inputs, labels, logits)
         fabric.backward(loss)
         method.step()
         rate.step()
@@ -203,6 +207,14 @@ def _one_epoch(
     # float(wrong) and the mean have waited for the device, so the time is that of finished work
     error, seconds = float(wrong) / max(seen, 1), time.perf_counter() - started
     return Epoch(index=index, loss=mean, error=error, seconds=seconds)
+
+
+def _loss(objective: Objective | None, upkeep: Upkeep, inputs: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+    if objective is None:
+        return cross_entropy(logits, labels)
+    return objective(
+        Pass(index=upkeep.index, total=upkeep.total, model=upkeep.trained, inputs=inputs, labels=labels, logits=logits)
+    )
 
 
 def _count(batches: Iterable[Batch], seed: int) -> int:
