@@ -110,6 +110,8 @@ def test_any_setting_changes_the_id():
         ("[certification]", "[training]\nseverities = [6]\n[certification]", r"severities\[0\]: .*equal to 5; got 6"),
         ("[certification]", "[training]\nseverities = [1]\n[certification]", "those of corruptions: name them"),
         ("[certification]", "[training]\nlabel_noise = 1.0\n[certification]", "label_noise: .*less than 1; got 1.0"),
+        ("[certification]", '[training]\nobjective = "intervall"\n[certification]', "objective: .*'intervall'"),
+        ("[certification]", "[training]\nobjective_options = { a = 1 }\n[certification]", "name it, or leave them out"),
         ("[certification]", "[certification", "is no TOML"),
     ],
 )  # fmt: skip
@@ -170,8 +172,8 @@ def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name
     [
         ("model", {"weights"}),
         ("certification", {"resplits", "alphas", "bounds"}),
-        ("training", {"corruptions", "severities", "label_noise"}),
-        ("retraining", {"corruptions", "severities", "label_noise"}),
+        ("training", {"corruptions", "severities", "label_noise", "objective", "objective_options"}),
+        ("retraining", {"corruptions", "severities", "label_noise", "objective", "objective_options"}),
     ],
 )
 @pytest.mark.parametrize("name", [name for name in embedded() if not name.startswith("confident")])

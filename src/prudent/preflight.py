@@ -116,7 +116,9 @@ def _try_training(study: Settings, data: Data, model: nn.Module) -> None:
         if recipe.corruptions:
             check_images(inputs)
         if recipe.objective is not None:
-            objective = OBJECTIVES.call(recipe.objective, **(recipe.objective_options or {}))
+            own = dict(recipe.objective_options or {})
+            check_options(OBJECTIVES.find(recipe.objective), own, noun=f"objective {recipe.objective!r}")
+            objective = OBJECTIVES.call(recipe.objective, **own)
             example, labels = inputs[:2], torch.zeros(2, dtype=torch.int64)
             with evaluating(model):
                 logits = model(example)
