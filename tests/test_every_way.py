@@ -27,7 +27,20 @@ def network(run, results, method, sparsity=0.5):
     return load(run / entry["folder"]), entry
 
 
-METHODS = ["early", "rates", "shuffled", "fresh", "inverted", "other", "pattern", "blocks", "gradual", "rigl", "set"]
+METHODS = [
+    "early",
+    "rates",
+    "shuffled",
+    "fresh",
+    "inverted",
+    "other",
+    "pattern",
+    "blocks",
+    "gradual",
+    "rigl",
+    "set",
+    "robust",
+]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -105,6 +105,13 @@ def test_any_setting_changes_the_id():
         ("[certification]", "[evaluation]\nbins = 1000000000\n[certification]", "equal to 1000; got 1000000000"),
         ('name = "small"', 'name = "small"\nseeds = [99999999999999999999]', r"seeds\[0\]"),
         ('name = "small"', 'name = "small"\nseeds = [-1]', r"seeds\[0\]: .*greater than or equal to 0; got -1"),
+        ("[certification]", '[training]\ncorruptions = ["fogg"]\n[certification]', "'fogg'. .*'fog'"),
+        ("[certification]", '[retraining]\ncorruptions = ["fogg"]\n[certification]', "no corruption named 'fogg'"),
+        ("[certification]", "[training]\nseverities = [6]\n[certification]", r"severities\[0\]: .*equal to 5; got 6"),
+        ("[certification]", "[training]\nseverities = [1]\n[certification]", "those of corruptions: name them"),
+        ("[certification]", "[training]\nlabel_noise = 1.0\n[certification]", "label_noise: .*less than 1; got 1.0"),
+        ("[certification]", '[training]\nobjective = "intervall"\n[certification]', "objective: .*'intervall'"),
+        ("[certification]", "[training]\nobjective_options = { a = 1 }\n[certification]", "name it, or leave them out"),
         ("[certification]", "[certification", "is no TOML"),
     ],
 )  # fmt: skip
@@ -161,7 +168,13 @@ def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name
 
 
 @pytest.mark.parametrize(
-    ("table", "keys"), [("model", {"weights"}), ("certification", {"resplits", "alphas", "bounds"})]
+    ("table", "keys"),
+    [
+        ("model", {"weights"}),
+        ("certification", {"resplits", "alphas", "bounds"}),
+        ("training", {"corruptions", "severities", "label_noise", "objective", "objective_options"}),
+        ("retraining", {"corruptions", "severities", "label_noise", "objective", "objective_options"}),
+    ],
 )
 @pytest.mark.parametrize("name", [name for name in embedded() if not name.startswith("confident")])
 def test_a_study_without_later_keys_is_named_as_before_there_were_any(name, table, keys):

@@ -57,12 +57,15 @@ class Batches:
             part = slice(start, start + self.size)
             yield self.inputs[part] if self.labels is None else (self.inputs[part], self.labels[part])
 
-    def shuffled(self, *, seed: int, epoch: int) -> Iterator[Batch]:
-        """The same examples, in batches of an order that depends on seed and epoch alone."""
+    def order(self, *, seed: int, epoch: int) -> Int64[Tensor, " n"]:
+        """Which example comes when in `shuffled`: a permutation that depends on seed and epoch alone."""
         # one generator for each (seed, epoch): an epoch's order does not depend on how many came before it
         generator = torch.Generator().manual_seed(stream(f"order of epoch {epoch}", seed))
-        order = torch.randperm(len(self.inputs), generator=generator)
-        for part in torch.split(order, self.size):
+        return torch.randperm(len(self.inputs), generator=generator)
+
+    def shuffled(self, *, seed: int, epoch: int) -> Iterator[Batch]:
+        """The same examples, in batches of an order that depends on seed and epoch alone."""
+        for part in torch.split(self.order(seed=seed, epoch=epoch), self.size):
             yield self.inputs[part] if self.labels is None else (self.inputs[part], self.labels[part])
 
 

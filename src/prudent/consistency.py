@@ -5,13 +5,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from prudent.bounds import BOUNDS
+from prudent.corruptions import CORRUPTIONS
 from prudent.errors import PrudentError, UnknownName
 from prudent.resplitting import ANYTIME
 from prudent.scores import SCORES
 from prudent.units import check_shape_of_unit
 
 if TYPE_CHECKING:
-    from prudent.sections import Certification
+    from prudent.sections import Certification, Training
     from prudent.settings import Method, Settings
 
 DURING = ("gradual", "set", "rigl")
@@ -50,6 +51,17 @@ def method_problems(method: "Method") -> Iterator[str]:
         yield f"method {method.name!r}: before training there is one step only: its schedule is 'one_shot'"
     if method.schedule_options and method.schedule not in DURING:
         yield f"method {method.name!r}: schedule {method.schedule!r} has no options"
+
+
+def training_problems(recipe: "Training") -> Iterator[str]:
+    """What is wrong with a training by itself, one line for each problem."""
+    yield from (
+        str(UnknownName.of("corruption", n, CORRUPTIONS)) for n in recipe.corruptions or () if n not in CORRUPTIONS
+    )
+    if recipe.severities is not None and recipe.corruptions is None:
+        yield f"severities are those of corruptions: name them, or leave severities out; got {recipe.severities}"
+    if recipe.objective_options is not None and recipe.objective is None:
+        yield "objective_options are those of an objective: name it, or leave them out"
 
 
 def comparable(method: "Method", other: "Method") -> bool:

@@ -1,5 +1,6 @@
 """Images -> corrupted images, by name and severity; random numbers belong to the example, not to the batch."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,6 +14,8 @@ Table = Literal["cifar", "imagenet"]
 
 LARGEST_CIFAR = 64
 """Up to this shorter side, in pixels, the parameters of CIFAR-10-C are taken; above it, those of ImageNet-C."""
+
+SEVERITIES = (1, 2, 3, 4, 5)
 
 PART = 2**20
 """Numbers that are worked on at a time: memory does not grow with the number of images."""
@@ -65,7 +68,7 @@ def corrupt(
     Perturbations", arXiv:1903.12261. The files say what differs.
     """
     method = CORRUPTIONS[name]
-    _check_images(inputs)
+    check_images(inputs)
     _check_severity(severity)
     numbers = _numbers(inputs, ids)
     strength = strengths(name, side=min(inputs.shape[2:]), table=table)[severity - 1]
@@ -95,45 +98,56 @@ def strengths(name: str, *, side: int = 32, table: Table | None = None) -> tuple
 
 def corrupt_some(
     inputs: Tensor,
-    names: tuple[str, ...] = MIX,
+    names: Sequence[str] = MIX,
     *,
+    severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
     ids: Tensor | None = None,
     table: Table | None = None,
 ) -> Tensor:
     """Each image left clean, or under one of several corruptions at a random severity: inputs for robust training.
 
-    An image is clean with the same chance as each corruption has, 1 / (1 + number of names); severities 1 to 5 are
-    equally likely. For another draw in every epoch give another seed in each.
+    An image is clean with the same chance as each corruption has, 1 / (1 + number of names); severities are equally
+    likely. For another draw in every epoch give another seed in each.
 
     Args:
         inputs, ids, table: as for `corrupt`.
         names: of the corruptions.
+        severities: which of 1 to 5 there are; one that is named twice is twice as likely.
         seed: of what is chosen, and of the corruptions' own random numbers.
 
     Returns: (n, c, h, w) in [0, 1].
 
     Raises:
         UnknownName: no such corruption.
-        BadInput: as `corrupt`; no name.
+        BadInput: as `corrupt`; no name, no severity.
 
     Source: Liebenwein et al. 2021, "Lost in Pruning", arXiv:2103.03014, section 6, whose mix is the default.
     """
+    check_mix(names, severities)
+    check_images(inputs)
+    numbers = _numbers(inputs, ids)
+    several = len(severities)
+    choices = draws_of("mix of corruptions", seed, numbers, inputs).integers(0, several * (len(names) + 1))
+    out = inputs.detach().clone()
+    for choice in torch.unique(choices).tolist():
+        if choice < several * len(names):
+            mine = (choices == choice).nonzero().squeeze(1).cpu()
+            name, severity = names[choice // several], severities[choice % several]
+            out[mine] = corrupt(inputs[mine], name, severity=severity, seed=seed, ids=numbers[mine], table=table)
+    return out
+
+
+def check_mix(names: Sequence[str], severities: Sequence[int]) -> None:
+    """Refuse a mix of no corruptions or unknown ones, or of no severities or others than 1 to 5."""
     if not names:
         raise BadInput("a mix needs the name of at least one corruption; got none")
     for name in names:
         CORRUPTIONS.module(name)
-    _check_images(inputs)
-    numbers = _numbers(inputs, ids)
-    choices = draws_of("mix of corruptions", seed, numbers, inputs).integers(0, 5 * (len(names) + 1))
-    out = inputs.detach().clone()
-    for choice in torch.unique(choices).tolist():
-        if choice < 5 * len(names):
-            mine = (choices == choice).nonzero().squeeze(1).cpu()
-            out[mine] = corrupt(
-                inputs[mine], names[choice // 5], severity=choice % 5 + 1, seed=seed, ids=numbers[mine], table=table
-            )  # fmt: skip
-    return out
+    if not severities:
+        raise BadInput("a mix needs at least one severity of 1, 2, 3, 4 or 5; got none")
+    for severity in severities:
+        _check_severity(severity)
 
 
 def add_noise(
@@ -171,7 +185,7 @@ def add_noise(
         raise BadInput(f"noise is 'uniform' or 'gaussian'; got {kind!r}")
     if not 0 <= size < float("inf"):
         raise BadInput(f"the size of noise is a number >= 0 of 8-bit steps; got {size}")
-    _check_images(inputs)
+    check_images(inputs)
     draws = draws_of(f"{kind} noise", seed, _numbers(inputs, ids), inputs)
     shape = inputs.shape[1:]
     noise = 2 * draws.uniform(*shape) - 1 if kind == "uniform" else draws.normal(*shape)
@@ -179,7 +193,8 @@ def add_noise(
     return noisy.clamp(0, 1) if clip else noisy
 
 
-def _check_images(inputs: Tensor) -> None:
+def check_images(inputs: Tensor) -> None:
+    """Refuse what cannot be corrupted: no images (n, c, h, w), integers, NaN, values outside [0, 1]."""
     if inputs.ndim != 4 or inputs.shape[1] not in (1, 3) or inputs.numel() == 0:
         raise BadInput(f"images are (n, c, h, w) with 1 or 3 channels and none empty; got shape {tuple(inputs.shape)}")
     if inputs.dtype not in (torch.float32, torch.float64):
@@ -190,7 +205,7 @@ def _check_images(inputs: Tensor) -> None:
 
 
 def _check_severity(severity: int) -> None:
-    if isinstance(severity, bool) or severity not in (1, 2, 3, 4, 5):
+    if isinstance(severity, bool) or severity not in SEVERITIES:
         raise BadInput(f"a severity is 1, 2, 3, 4 or 5; got {severity!r}")
 
 

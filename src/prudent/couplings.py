@@ -97,6 +97,17 @@ class Couplings:
         there[list(but)] = False
         return {name: p.start + int(np.argmin(there[p])) for name, p in self.ranges.items() if not there[p].all()}
 
+    def check_normalised(self, score: str) -> None:
+        """Refuse units that no batch normalisation follows. Raises CannotPrune, with names."""
+        without = self.without(self.scales)
+        if without:
+            first = next(iter(without)).removesuffix(".weight")
+            rest = f" and {len(without) - 1} more have none" if len(without) > 1 else " has none"
+            raise CannotPrune(
+                f"score {score!r} needs batch normalisation after every layer but the last; {first!r}{rest}"
+                ": use another score, 'geometric_median' for one"
+            )
+
     def check_read(self, score: str) -> None:
         """Refuse units that no layer reads whose inputs could be watched. Raises CannotPrune, with names."""
         lost = self.without(self.readers, but=tuple(self.unwatched))

@@ -18,12 +18,13 @@ from prudent.granularities import layout_for
 from prudent.masks import Mask, select
 from prudent.network import Scores, check_runs, macs_by_layer, prunable, seeded
 from prudent.observation import unlabelled
+from prudent.optimizers import Optimizer
 from prudent.scopes import check_choice
 from prudent.scores.activation_mean import activation_mean
 from prudent.seeds import stream
 from prudent.surgery.chain import links
 from prudent.surgery.layouts import Layout
-from prudent.training import Epoch, Optimizer, best_epoch, train
+from prudent.training import Epoch, best_epoch, train
 
 Ranking = Literal["minimum", "maximum", "random"]
 """What is dropped first: channels of the smallest or of the largest mean activation, or any."""
@@ -126,8 +127,7 @@ def dropnet(
         UnknownName: no such metric, scope or optimizer.
 
     Source: Tan, Motani 2020, "DropNet: Reducing Neural Network Complexity via Iterative Pruning", arXiv:2207.06646,
-    algorithm 1. Their code stops at a share of channels instead of kappa, keeps the last epoch instead of the best, and
-    rounds the number dropped down.
+    algorithm 1. Their code stops at a share of channels, keeps the last epoch and rounds the number dropped down.
     """
     _check(metric, scope, fraction, kappa, levels, epochs)
     layout = _layout(model, train_batches)

@@ -56,7 +56,8 @@ def enclose(model: nn.Module, low: Tensor, high: Tensor) -> Enclosure:
     Source: Gowal et al. 2018, "On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust
     Models", arXiv:1810.12715.
     """
-    return _enclose(layers_of(model), low, high)
+    with torch.no_grad():
+        return _enclose(layers_of(model), low.double(), high.double())
 
 
 def proved_margins(
@@ -88,32 +89,57 @@ def proved_margins(
 
     Source: Gowal et al. 2018, arXiv:1810.12715, section 3 (the specification merged with the last layer).
     """
+    check_ball(inputs, labels, radius, box)
+    with torch.no_grad():
+        least = margins_within(layers_of(model), *ball(inputs.double(), radius, box), labels)
+    return least.scatter(1, labels[:, None], float("inf")).amin(1)
+
+
+def margins_within(layers: tuple[nn.Module, ...], low: Tensor, high: Tensor, labels: Tensor) -> Tensor:
+    """How far the true class stays ahead of each other one, at least, in a box; gradients flow, in the inputs' dtype.
+
+    Args:
+        layers: of a network (`layers_of`), the last one linear.
+        low, high: (n, ...) ends of the box.
+        labels: (n,) true classes.
+
+    Returns: (n, classes) lower ends of logit_y - logit_j; 0 for the true class itself.
+
+    Raises:
+        BadInput: as `enclose`; a last layer that is not linear.
+    """
+    last = layers[-1] if layers else None
+    if not isinstance(last, nn.Linear):
+        raise BadInput(
+            f"margins are proved for networks that end in a linear layer; this ends in {type(last).__name__}"
+        )
+    before = _enclose(layers[:-1], low, high)
+    weight = last.weight.to(low.dtype)
+    middle, spread = (before.high + before.low) / 2, (before.high - before.low) / 2
+    ahead = weight[labels][:, None] - weight
+    least = (ahead @ middle[:, :, None]).squeeze(2) - (ahead.abs() @ spread[:, :, None]).squeeze(2)
+    if last.bias is not None:
+        bias = last.bias.to(low.dtype)
+        least = least + bias[labels][:, None] - bias
+    return least
+
+
+def check_ball(inputs: Tensor, labels: Tensor, radius: float, box: tuple[float, float] | None) -> None:
+    """Refuse a radius that is none, inputs outside of the box, and labels that are not one class for each input."""
     if not 0 <= radius < float("inf"):
         raise BadInput(f"a radius is a finite number >= 0; got {radius}")
     if labels.shape != inputs.shape[:1] or labels.is_floating_point():
         raise BadInput(
             f"{len(inputs)} inputs need as many integer labels; got {labels.dtype} of shape {tuple(labels.shape)}"
         )
-    low, high = inputs.double() - radius, inputs.double() + radius
-    if box is not None:
-        if not (float(inputs.min()) >= box[0] and float(inputs.max()) <= box[1]):
-            raise BadInput(f"inputs lie in the box {box}: give box=None for normalised inputs")
-        low, high = low.clamp(*box), high.clamp(*box)
-    layers = layers_of(model)
-    last = layers[-1]
-    if not isinstance(last, nn.Linear):
-        raise BadInput(
-            f"margins are proved for networks that end in a linear layer; this ends in {type(last).__name__}"
-        )
-    before = _enclose(layers[:-1], low, high)
-    with torch.no_grad():
-        weight = last.weight.double()
-        middle, spread = (before.high + before.low) / 2, (before.high - before.low) / 2
-        ahead = weight[labels][:, None] - weight
-        least = (ahead @ middle[:, :, None]).squeeze(2) - (ahead.abs() @ spread[:, :, None]).squeeze(2)
-        if last.bias is not None:
-            least += last.bias.double()[labels][:, None] - last.bias.double()
-    return least.scatter(1, labels[:, None], float("inf")).amin(1)
+    if box is not None and not (float(inputs.min()) >= box[0] and float(inputs.max()) <= box[1]):
+        raise BadInput(f"inputs lie in the box {box}: give box=None for normalised inputs")
+
+
+def ball(inputs: Tensor, radius: float, box: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """Ends of all inputs within a radius (L-infinity) of the given ones, cut to the box."""
+    low, high = inputs - radius, inputs + radius
+    return (low, high) if box is None else (low.clamp(*box), high.clamp(*box))
 
 
 def layers_of(model: nn.Module) -> tuple[nn.Module, ...]:
@@ -149,25 +175,31 @@ def _enclose(layers: tuple[nn.Module, ...], low: Tensor, high: Tensor) -> Enclos
         raise BadInput(
             f"a box needs two ends of one shape (n, ...), low <= high; got {tuple(low.shape)} and {tuple(high.shape)}"
         )
-    low, high, unstable = low.double(), high.double(), []
-    with torch.no_grad():
-        for layer in layers:
-            try:
-                if isinstance(layer, MONOTONE):
-                    if isinstance(layer, nn.ReLU):
-                        unstable.append(float(((low < 0) & (high > 0)).double().mean()))
-                        low, high = low.clamp(min=0), high.clamp(min=0)
-                    else:
-                        low, high = layer(low), layer(high)
-                else:
-                    middle, spread = _through(layer, (high + low) / 2, (high - low) / 2)
-                    low, high = middle - spread, middle + spread
-            except (RuntimeError, ValueError) as error:
-                raise BadInput(
-                    f"{type(layer).__name__} does not run on inputs of shape {tuple(low.shape)}: "
-                    f"{str(error).splitlines()[0]}"
-                ) from error
+    unstable = []
+    for layer in layers:
+        if isinstance(layer, nn.ReLU):
+            unstable.append(float(((low < 0) & (high > 0)).double().mean()))
+        low, high = after(layer, low, high)
     return Enclosure(low=low, high=high, unstable=tuple(unstable))
+
+
+def after(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of a box after one of the layers of `layers_of`.
+
+    Raises:
+        BadInput: the layer does not run on such inputs.
+    """
+    try:
+        if isinstance(layer, nn.ReLU):
+            return low.clamp(min=0), high.clamp(min=0)
+        if isinstance(layer, MONOTONE):
+            return layer(low), layer(high)
+        middle, spread = _through(layer, (high + low) / 2, (high - low) / 2)
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"{type(layer).__name__} does not run on inputs of shape {tuple(low.shape)}: {str(error).splitlines()[0]}"
+        ) from error
+    return middle - spread, middle + spread
 
 
 def _through(layer: nn.Module, middle: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,8 +207,8 @@ def _through(layer: nn.Module, middle: Tensor, spread: Tensor) -> tuple[Tensor, 
     if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
         return _normalised(layer, middle, spread)
     assert isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))  # noqa: S101 (layers_of has refused all others)
-    weight = layer.weight.double()
-    bias = None if layer.bias is None else layer.bias.double()
+    weight = layer.weight.to(middle.dtype)
+    bias = None if layer.bias is None else layer.bias.to(middle.dtype)
     if isinstance(layer, nn.Linear):
         return functional.linear(middle, weight, bias), functional.linear(spread, weight.abs())
     convolve = torch.conv1d if isinstance(layer, nn.Conv1d) else torch.conv2d
@@ -191,9 +223,9 @@ def _through(layer: nn.Module, middle: Tensor, spread: Tensor) -> tuple[Tensor, 
 def _normalised(layer: nn.BatchNorm1d | nn.BatchNorm2d, middle: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
     assert layer.running_mean is not None  # noqa: S101 (layers_of has refused others)
     assert layer.running_var is not None  # noqa: S101
-    shape = (1, -1, *[1] * (middle.ndim - 2))
-    scale = (layer.running_var.double() + layer.eps).rsqrt()
-    shift = -layer.running_mean.double() * scale
+    shape, like = (1, -1, *[1] * (middle.ndim - 2)), middle.dtype
+    scale = (layer.running_var.to(like) + layer.eps).rsqrt()
+    shift = -layer.running_mean.to(like) * scale
     if layer.affine:
-        scale, shift = scale * layer.weight.double(), shift * layer.weight.double() + layer.bias.double()
+        scale, shift = scale * layer.weight.to(like), shift * layer.weight.to(like) + layer.bias.to(like)
     return middle * scale.reshape(shape) + shift.reshape(shape), spread * scale.abs().reshape(shape)

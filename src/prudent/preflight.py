@@ -8,10 +8,13 @@ from torch import nn
 
 from prudent.building import build
 from prudent.catalogue import check_options
+from prudent.corrupting import check_images
 from prudent.errors import BadInput
 from prudent.given_weights import give_weights, weights_hash
 from prudent.graph import Fingerprints
-from prudent.network import check_runs, prunable
+from prudent.network import check_runs, evaluating, prunable
+from prudent.objectives import OBJECTIVES
+from prudent.passes import Pass
 from prudent.prediction import predict
 from prudent.pruning import prune
 from prudent.schedules import SCHEDULES
@@ -76,6 +79,7 @@ def preflight(study: Settings) -> Ready:
             f"model {study.model.name!r} answers {answer.shape[1]} logits; {data.name} has {len(data.classes)} classes"
         )
     prunable(model)
+    _try_training(study, data, model)
     if study.evaluation.mc_samples is not None:
         predict(model, data.validation.batches(8), mc_samples=2)
     _try_pruning(study, data, model)
@@ -103,6 +107,22 @@ def _strangers(study: Settings, data: Data) -> Data | None:
     if ood.shape != data.shape:
         raise BadInput(f"strangers must have the format of the task, {data.shape}; {study.data.ood!r} has {ood.shape}")
     return ood
+
+
+def _try_training(study: Settings, data: Data, model: nn.Module) -> None:
+    """Refuse objectives that do not know their options or the architecture, and images that cannot be corrupted."""
+    for recipe in (study.training, *(method.retraining for method in study.methods)):
+        inputs = torch.from_numpy(data.train.inputs)
+        if recipe.corruptions:
+            check_images(inputs)
+        if recipe.objective is not None:
+            own = dict(recipe.objective_options or {})
+            check_options(OBJECTIVES.find(recipe.objective), own, noun=f"objective {recipe.objective!r}")
+            objective = OBJECTIVES.call(recipe.objective, **own)
+            example, labels = inputs[:2], torch.zeros(2, dtype=torch.int64)
+            with evaluating(model):
+                logits = model(example)
+            objective(Pass(index=1, total=1, model=model, inputs=example, labels=labels, logits=logits))
 
 
 def _try_pruning(study: Settings, data: Data, model: nn.Module) -> None:

@@ -19,6 +19,7 @@ from prudent.data import DATA
 from prudent.files import write_whole
 from prudent.merging import TABLES as CHANGING
 from prudent.models import MODELS
+from prudent.objectives import OBJECTIVES
 from prudent.ood import OOD
 from prudent.procedures import PROCEDURES
 from prudent.risks import LOSSES
@@ -78,7 +79,7 @@ def reference() -> str:
     parts += [f"### {title}\n\n{meaning}\n" for title, meaning in CHANGING.items()]
     parts += scores()
     parts += losses()
-    for catalogue in (SCHEDULES, BOUNDS, PROCEDURES, OOD, CORRUPTIONS, DATA, MODELS):
+    for catalogue in (SCHEDULES, OBJECTIVES, BOUNDS, PROCEDURES, OOD, CORRUPTIONS, DATA, MODELS):
         parts.append(f"## {catalogue.noun.capitalize()}s\n\n| name | what | source |\n|---|---|---|")
         parts += [f"| `{name}` | {' | '.join(_cell(text) for text in catalogue.summary(name))} |" for name in catalogue]
         parts.append("")

@@ -66,6 +66,8 @@ class Model(Table):
 class Training(Table):
     """[training], and [retraining] after pruning, which starts from what [training] says."""
 
+    _later = ("corruptions", "severities", "label_noise", "objective", "objective_options")
+
     epochs: int = Field(12, ge=0, description="passes over the training examples")
     batch_size: int = Field(64, ge=1, description="examples in one step")
     lr: float = Field(0.01, gt=0, description="learning rate; the highest one for one_cycle")
@@ -78,6 +80,25 @@ class Training(Table):
         ge=1,
         description="stop after so many epochs without a lower validation loss and keep the best; none trains all",
     )
+    corruptions: list[str] | None = Field(
+        None,
+        description="in each epoch each image is left as it is or corrupted by one of these; [] for none where "
+        "[training] has some; needs images in [0, 1]",
+    )
+    severities: list[Annotated[int, Field(ge=1, le=5)]] | None = Field(
+        None, min_length=1, description="of the corruptions, equally likely; by default 1 to 5"
+    )
+    label_noise: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of the training examples that are given a wrong label, the same in "
+        "[training] and [retraining]",
+    )
+    objective: Literal["interval", "stability"] | None = Field(
+        None, description="what is minimised in place of the cross-entropy alone, a name in prudent.objectives"
+    )
+    objective_options: Options | None = Field(None, description="its own options")
 
 
 class Evaluation(Table):

@@ -11,6 +11,7 @@ from prudent.consistency import (
     comparison_problems,
     method_problems,
     resplit_problems,
+    training_problems,
     weights_problems,
 )
 from prudent.data import DATA
@@ -135,8 +136,11 @@ def _problems(study: Settings) -> Iterator[str]:
     yield from (f"two methods are named {name!r}" for name in {n for n in names if names.count(n) > 1})
     if len(set(study.seeds)) < len(study.seeds):
         yield f"seeds must differ; got {study.seeds}"
+    for recipe in (study.training, study.retraining):
+        yield from training_problems(recipe)
     for method in study.methods:
         yield from method_problems(method)
+        yield from training_problems(method.retraining)
         if method.control_of is not None:
             if method.control_of not in names:
                 yield str(UnknownName.of("method", method.control_of, names))

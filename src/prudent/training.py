@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from prudent.assessment import check_labels, loss_and_error
-from prudent.batches import Batch, Batches
+from prudent.augmentation import epochs_of
+from prudent.batches import Batch
+from prudent.corrupting import SEVERITIES
 from prudent.demands import check_batches, check_finite, check_numbers, check_trainable, check_validation
 from prudent.errors import BadInput, reason
 from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
 from prudent.network import seeded
+from prudent.optimizers import LearningRate, Optimizer, optimizer_of, rate_of
+from prudent.passes import Objective, Pass
 from prudent.scopes import check_choice
 from prudent.seeds import stream
 from prudent.upkeep import Revise, Upkeep
-
-Optimizer = Literal["adam", "sgd"]
-LearningRate = Literal["constant", "cosine", "one_cycle"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Epoch:
 
     Args:
         index: from 0.
-        loss: mean cross-entropy over the epoch's examples as they were trained on, nats.
+        loss: mean cross-entropy over the epoch's examples as they were trained on, or mean of the objective, nats.
         error: share of them decided wrongly, in [0, 1].
         validation_loss: mean cross-entropy over the validation examples after the epoch, in evaluation mode, nats;
             None without validation.
@@ -63,13 +64,17 @@ def train(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     schedule: LearningRate = "constant",
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = SEVERITIES,
+    label_noise: float = 0.0,
+    objective: Objective | None = None,
     seed: int = 0,
     accelerator: str = "auto",
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true",
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Revise | None = None,
 ) -> nn.Module:
-    """Train a copy of `model` with cross-entropy.
+    """Train a copy of `model` with cross-entropy, or another objective.
 
     With a mask, what it removes is zero after every step, exactly, whatever momentum the optimiser holds. Zeroing
     happens after the step, so forward and backward passes cost what they cost without a mask.
@@ -90,7 +95,14 @@ def train(
         momentum: of "sgd", in [0, 1).
         weight_decay: decoupled for "adam" (AdamW), L2 for "sgd"; >= 0.
         schedule: "constant", "cosine" (to 0), or "one_cycle" (up over 30 % of the steps, then down to almost 0).
-        seed: of shuffling and dropout, in 0 .. 2**63 - 1; the global generators are not touched.
+        corruptions: each epoch leaves each image clean or corrupts it by one of these (`corrupted`); none for no
+            corruption. Needs `Batches` of images in [0, 1].
+        severities: of the corruptions, equally likely.
+        label_noise: share of the examples that are trained on with another class than their own (`relabelled`), in
+            [0, 1). Needs `Batches`.
+        objective: the loss of each batch (see prudent.objectives); None for the mean cross-entropy.
+        seed: of shuffling, corruptions, wrong labels and dropout, in 0 .. 2**63 - 1; the global generators are not
+            touched.
         accelerator, precision: as in lightning-fabric.
         on_epoch: called after each epoch. `best_epoch` tells from what it got which epoch was kept.
         on_step: called after each step; may change the mask (see prudent.schedules). Weights that come back start at
@@ -113,6 +125,7 @@ def train(
     check_choice("schedule", schedule, LearningRate)
     check_trainable(model)
     check_validation(validation, patience)
+    epoch_of = epochs_of(batches, corruptions=corruptions, severities=severities, label_noise=label_noise, seed=seed)
     fabric = _fabric(accelerator, precision)
     trained = copy.deepcopy(model)
     device = next(trained.parameters()).device
@@ -122,16 +135,15 @@ def train(
         return trained
     modes = [module.training for module in trained.modules()]
     trained.train()
-    method = _optimizer(trained, optimizer, lr, momentum, weight_decay)
+    method = optimizer_of(trained, optimizer, lr, momentum, weight_decay)
     wrapped, method = fabric.setup(trained, method)
     steps = epochs * _count(batches, seed)
-    rate = _schedule(method, schedule, lr, steps)
+    rate = rate_of(method, schedule, lr, steps)
     upkeep = Upkeep(trained, method, on_step, steps, mask, {k: v.to(fabric.device) for k, v in removed.items()})
     best: _Best | None = None
     with seeded(stream("training", seed)):
         for index in range(epochs):
-            ordered = batches.shuffled(seed=seed, epoch=index) if isinstance(batches, Batches) else batches
-            epoch = _one_epoch(fabric, wrapped, method, rate, ordered, upkeep, index)
+            epoch = _one_epoch(fabric, wrapped, method, rate, epoch_of(index), upkeep, index, objective)
             if upkeep.changed():
                 best = None  # what was best had another mask
             if validation is not None:
@@ -168,6 +180,7 @@ def _one_epoch(
     batches: Iterable[Batch],
     upkeep: Upkeep,
     index: int,
+    objective: Objective | None,
 ) -> Epoch:
     total = torch.zeros((), device=fabric.device)
     wrong = torch.zeros((), device=fabric.device)
@@ -179,7 +192,7 @@ def _one_epoch(
         method.zero_grad(set_to_none=True)
         logits = _answer(wrapped, inputs)
         check_labels(labels, logits)
-        loss = cross_entropy(logits, labels)
+        loss = _loss(objective, upkeep, inputs, labels, logits)
         fabric.backward(loss)
         method.step()
         rate.step()
@@ -194,6 +207,14 @@ def _one_epoch(
     # float(wrong) and the mean have waited for the device, so the time is that of finished work
     error, seconds = float(wrong) / max(seen, 1), time.perf_counter() - started
     return Epoch(index=index, loss=mean, error=error, seconds=seconds)
+
+
+def _loss(objective: Objective | None, upkeep: Upkeep, inputs: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+    if objective is None:
+        return cross_entropy(logits, labels)
+    return objective(
+        Pass(index=upkeep.index, total=upkeep.total, model=upkeep.trained, inputs=inputs, labels=labels, logits=logits)
+    )
 
 
 def _count(batches: Iterable[Batch], seed: int) -> int:
@@ -251,23 +272,3 @@ def _put_back(trained: nn.Module, best: _Best) -> None:
 def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     # not the state dict, which leaves out buffers that are not saved
     return [(k, v.detach()) for k, v in (*model.named_parameters(), *model.named_buffers())]
-
-
-def _optimizer(
-    model: nn.Module, name: Optimizer, lr: float, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    if name == "adam":
-        return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-    return torch.optim.SGD(
-        model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0, fused=True
-    )
-
-
-def _schedule(
-    method: torch.optim.Optimizer, name: LearningRate, lr: float, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if name == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(method, T_max=steps)
-    if name == "one_cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(method, max_lr=lr, total_steps=steps + 1, cycle_momentum=False)
-    return torch.optim.lr_scheduler.LambdaLR(method, lambda _: 1.0)

@@ -10,9 +10,11 @@ from prudent.assembling import Architecture
 from prudent.assessment import loss_and_error
 from prudent.budgets import macs_left
 from prudent.cells import Input
+from prudent.corrupting import SEVERITIES
 from prudent.masks import Mask
 from prudent.network import macs_by_layer
 from prudent.networks import DESCRIPTION, NUMBERS, Saved, pack, unpack
+from prudent.objectives import OBJECTIVES
 from prudent.pruning import Pruned
 from prudent.sources import load_data
 from prudent.splits import Data
@@ -47,6 +49,7 @@ def trained(
     With patience, the validation split chooses the epoch that is kept.
     """
     history: list[Epoch] = []
+    own = recipe.get("objective_options") or {}
     result = train(
         model,
         data.train.batches(recipe["batch_size"]),
@@ -59,6 +62,10 @@ def trained(
         mask=mask,
         validation=data.validation.batches() if recipe["patience"] is not None else None,
         patience=recipe["patience"],
+        corruptions=recipe.get("corruptions") or (),
+        severities=recipe.get("severities") or SEVERITIES,
+        label_noise=recipe.get("label_noise") or 0.0,
+        objective=OBJECTIVES.call(recipe["objective"], **own) if "objective" in recipe else None,
         seed=seed,
         on_epoch=history.append,
         on_step=on_step,

@@ -6,7 +6,6 @@ from torch import nn
 
 from prudent.batches import Batch
 from prudent.couplings import couplings
-from prudent.errors import CannotPrune
 from prudent.network import Scores, prunable
 from prudent.surgery.layouts import Layout
 
@@ -51,12 +50,5 @@ def batch_norm_scale(
     """
     prunable(model)
     coupled = couplings(model, layout)
-    without = coupled.without(coupled.scales)
-    if without:
-        first = next(iter(without)).removesuffix(".weight")
-        rest = f" and {len(without) - 1} more have none" if len(without) > 1 else " has none"
-        raise CannotPrune(
-            f"score 'batch_norm_scale' needs batch normalisation after every layer but the last; {first!r}{rest}"
-            ": use another score, 'geometric_median' for one"
-        )
+    coupled.check_normalised("batch_norm_scale")
     return coupled.means([(stand.units, model.get_parameter(stand.name).detach().abs()) for stand in coupled.scales])
