@@ -20,7 +20,7 @@ LEVELS = {
         "procedures", "proper_scores", "rcps", "reallocation", "regression", "resplitting", "risks", "robustness",
         "segmentation", "selective", "similarity", "smoothing", "stopping", "temperature", "uncertainty", "wealth"),
     2: ("activations", "adoption", "assessment", "attacks", "attention", "batches", "budgets", "building", "bundles",
-        "comparison", "computed", "controls", "corrupting", "corruptions", "couplings", "demands", "draws",
+        "comparison", "computed", "controls", "copying", "corrupting", "corruptions", "couplings", "demands", "draws",
         "dropnet", "enclosures", "examples", "gradients", "granularities", "latency", "low_rank", "masks", "models",
         "network", "observation", "onnx_graph", "ood", "prediction", "probed_layers", "pruning", "readings",
         "reestimation", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring", "sensitivities",

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from prudent.batches import Batch, check_purpose
 from prudent.budgets import fit, macs_left, parameters_left
 from prudent.controls import Control, controlled, reinitialised
+from prudent.copying import duplicate
 from prudent.errors import BadInput, reason
 from prudent.examples import Example, arguments
 from prudent.granularities import layout_for, removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
-from prudent.network import Reweighted, Scores, duplicate, evaluating, prunable
+from prudent.network import Reweighted, Scores, evaluating, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores.magnitude import magnitude
 from prudent.scoring import ask_score, name_of_score, plans_ahead
