@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from prudent.copying import duplicate
 from prudent.errors import BadInput
 
-
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Of weights with so many dimensions, other than the usual one."""
 
