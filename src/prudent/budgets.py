@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prudent.copying import duplicate
 from prudent.errors import BadInput
 from prudent.examples import Example, arguments, mapped
 from prudent.granularities import removed_elements
 from prudent.masks import Mask
-from prudent.network import duplicate, evaluating, macs, macs_by_layer, parameters
+from prudent.network import evaluating, macs, macs_by_layer, parameters
 from prudent.surgery.cutting import as_graph, plan_of
 from prudent.surgery.plans import apply_plan
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prudent.copying import duplicate
 from prudent.errors import BadInput, CannotPrune
 from prudent.masks import Mask, select
-from prudent.network import Scores, duplicate, seeded
+from prudent.network import Scores, seeded
 from prudent.seeds import stream
 
 Control = Literal["random", "shuffled", "inverted", "reinit"]

@@ -1,5 +1,6 @@
 """What a unit is: from scores of weights to scores of units, and from a mask of units to elements of parameters."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,7 +16,7 @@ from prudent.network import Reweighted, Scores, is_sequence, prunable
 from prudent.scopes import TOGETHER, Scope, weight_name
 from prudent.surgery.chain import links
 from prudent.surgery.layouts import Layout, layout
-from prudent.surgery.ranking import scores_of_units
+from prudent.surgery.ranking import of_units, scores_of_units
 from prudent.surgery.tracing import trace
 from prudent.units import Granularity, Reduction, Units
 
@@ -99,14 +100,14 @@ def unit_scores(
         BadInput: scores of channels where those of weights are needed, or none for a layer.
         UnknownName: a layer, reduction or granularity that is not there.
     """
-    if units.granularity != "channel" and any(score.ndim < 2 for score in scores.values()):
+    judged = layout is not None and of_units(layout, scores)
+    if not judged and units.granularity != "channel" and any(score.ndim < 2 for score in scores.values()):
         raise BadInput('this score judges whole channels, not single weights: ask for granularity="channel"')
     found = dict(scores)
     if layout is not None:
         found = scores_of_units(layout, scores, units.reduction)
         found = {name: found[name] for name in _chosen(found, units.layers)}
-        given = all(name in scores and scores[name].shape == score.shape for name, score in found.items())
-        return found if scope not in TOGETHER or given else {name: _comparable(score) for name, score in found.items()}
+        return found if scope not in TOGETHER or judged else {name: _comparable(score) for name, score in found.items()}
     if units.granularity == "channel":
         found = _of_channels(model, scores, units.reduction)
     if units.granularity == "head":
@@ -165,14 +166,13 @@ def _covered(model: nn.Module, mask: Mask) -> dict[str, Bool[Tensor, "..."]]:
             raise BadInput(f"the mask does not fit: the network has no parameter {name!r}")
         if name not in own:
             continue
-        whole = torch.zeros(own[name].shape, dtype=torch.bool)
-        for units in arrays:
-            dead = torch.from_numpy(gone[units])
-            if any(n not in (1, m) for n, m in zip(dead.shape, whole.shape, strict=True)):
-                raise BadInput(f"the mask does not fit: {name!r} has shape {tuple(whole.shape)}")
-            whole |= dead
-        if whole.any():
-            removed[name] = whole.to(own[name].device)
+        shape = own[name].shape
+        parts = [torch.from_numpy(gone[units]) for units in arrays]
+        if any(n not in (1, m) for dead in parts for n, m in zip(dead.shape, shape, strict=True)):
+            raise BadInput(f"the mask does not fit: {name!r} has shape {tuple(shape)}")
+        touched = [dead for dead in parts if dead.any()]
+        if touched:
+            removed[name] = functools.reduce(torch.logical_or, touched).to(own[name].device).expand(shape)
     return removed
 
 

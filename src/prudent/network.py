@@ -1,8 +1,6 @@
 """What a network is to the rest of prudent: its prunable weights, its fingerprint, its modes, its arithmetic."""
 
-import copy
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from prudent.computed import check_stored, computed_in, not_stored
@@ -129,25 +126,6 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def duplicate(model: nn.Module) -> nn.Module:
-    """A deep copy of a network, also where a module holds on to an activation, which by itself cannot be copied."""
-    held: dict[int, Any] = {}
-    for module in model.modules():
-        for value in tensors_within(vars(module)):
-            if not value.is_leaf:
-                held[id(value)] = value.detach().clone()
-    with warnings.catch_warnings():  # torch's graphs copy their own deprecated classes
-        warnings.simplefilter("ignore", FutureWarning)
-        return copy.deepcopy(model, held)
-
-
-def tensors_within(attributes: Mapping[str, Any]) -> Iterator[Tensor]:
-    """Tensors among the attributes of a module, in lists and dicts too; without parameters, buffers and children."""
-    for name, value in attributes.items():
-        if name not in ("_parameters", "_buffers", "_modules"):
-            yield from (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from prudent.batches import Batch, check_purpose
 from prudent.budgets import fit, macs_left, parameters_left
 from prudent.controls import Control, controlled, reinitialised
+from prudent.copying import duplicate
 from prudent.errors import BadInput, reason
 from prudent.examples import Example, arguments
 from prudent.granularities import layout_for, removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
-from prudent.network import Reweighted, Scores, duplicate, evaluating, prunable
+from prudent.network import Reweighted, Scores, evaluating, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores.magnitude import magnitude
 from prudent.scoring import ask_score, name_of_score, plans_ahead
@@ -150,7 +151,7 @@ def prune(
     chosen = None if named is None else tuple(named)
     units = Units(granularity=granularity, pattern=pattern, block=block, reduction=reduction, layers=chosen)
     amount = _amount(sparsity, parameters, macs, fractions, pattern, like)
-    _check_words(units, scope, control, build)
+    check_words(units, scope, control, build)
     if macs is not None and example is None:
         raise BadInput("a budget in multiply-accumulates needs example=..., the inputs that they are counted for")
     if batches is not None:
@@ -159,7 +160,7 @@ def prune(
     if example is not None and layout is None:
         check_goes(model, example)
     choose = partial(
-        _chosen, model, layout, units, scope=scope, control=control, sparsity=sparsity, parameters=parameters,
+        choose_units, model, layout, units, scope=scope, control=control, sparsity=sparsity, parameters=parameters,
         macs=macs, example=example, fractions=fractions, minimum=minimum, within=within, like=like,
     )  # fmt: skip
     # what a score plans for: a budget of weights comes to the same sparsity whatever the scores, others nearly so
@@ -199,7 +200,8 @@ def units_known(granularity: Granularity, layout: Layout | None) -> dict[str, An
     return {"granularity": "weight", "shapes": shapes, "layout": layout}
 
 
-def _check_words(units: Units, scope: str, control: str | None, build: object) -> None:
+def check_words(units: Units, scope: str, control: str | None = None, build: object = None) -> None:
+    """Refuse scopes and controls that are not there, or not for these units. Raises UnknownName or BadInput."""
     check_choice("scope", scope, Scope)
     if control is not None:
         check_choice("control", control, Control)
@@ -212,24 +214,24 @@ def _check_words(units: Units, scope: str, control: str | None, build: object) -
         raise BadInput('build=... draws the weights of control="reinit": leave it out, or ask for that control')
 
 
-def _chosen(
+def choose_units(
     model: nn.Module,
     layout: Layout | None,
     units: Units,
     scores: Scores,
     *,
     scope: Scope,
-    control: Control | None,
-    sparsity: float | None,
-    parameters: int | None,
-    macs: int | None,
-    example: Example | None,
-    fractions: Mapping[str, float] | None,
     minimum: int,
-    within: Mask | None,
-    like: Mask | None,
+    sparsity: float | None = None,
+    parameters: int | None = None,
+    macs: int | None = None,
+    fractions: Mapping[str, float] | None = None,
+    control: Control | None = None,
+    example: Example | None = None,
+    within: Mask | None = None,
+    like: Mask | None = None,
 ) -> tuple[Scores, Mask]:
-    """The scores of the units, and the mask that they come to under what was asked for."""
+    """The scores of the units, and the mask that they come to; arguments as of `prune`, which checks them first."""
     per_unit = unit_scores(model, scores, units, scope=scope, layout=layout)
     ranked = {name: -value for name, value in per_unit.items()} if control == "inverted" else per_unit
 

@@ -53,7 +53,7 @@ def _checked(model: nn.Module, scores: object, shapes: Mapping[str, tuple[int, .
     if not isinstance(scores, Mapping):
         raise BadInput(f"a score is a mapping from weight names to tensors; got {type(scores).__name__}")
     given = {name: tuple(value.shape) for name, value in scores.items()}
-    if given == shapes:  # of the units themselves
+    if given and shapes is not None and given.items() <= shapes.items():  # of the units themselves
         return scores
     shapes = {name: tuple(weight.shape) for name, weight in prunable(model).items()}
     if given == shapes or all(name in shapes and shape == shapes[name][:1] for name, shape in given.items()):

@@ -106,7 +106,7 @@ def test_same_twice(name, kind):
 @pytest.mark.parametrize("kind", ["shrunk", "graph"])
 def test_batches_do_not_matter(name, kind):
     # in float64: what is left is rounding, and no example is read differently because of its neighbours
-    model = prudent.network.duplicate(networks()[kind]).double()
+    model = prudent.copying.duplicate(networks()[kind]).double()
     inputs, labels = images(150, seed=3)
     whole = Batches(inputs=inputs.double(), labels=labels, size=150)
     parts = Batches(inputs=inputs.double(), labels=labels, size=40)
@@ -137,7 +137,7 @@ def test_a_masked_and_the_smaller_network_that_computes_the_same_score_alike(nam
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("training", [False, True])
 def test_leaves_the_network_as_it_was(name, training):
-    model = prudent.network.duplicate(networks()["dense"]).train(training)
+    model = prudent.copying.duplicate(networks()["dense"]).train(training)
     model[0].eval()
     model[0].weight.grad = torch.ones_like(model[0].weight)
     inputs = noise(10)
@@ -154,7 +154,7 @@ def test_leaves_the_network_as_it_was(name, training):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_leaves_the_network_as_it_was_when_it_refuses(name):
-    model = prudent.network.duplicate(networks()["dense"]).train()
+    model = prudent.copying.duplicate(networks()["dense"]).train()
     before = snapshot(model)
     score = fitted(name, model)
     for wrong in (noise(3)[:, :, :5], noise(3) * float("nan")):
@@ -214,7 +214,7 @@ def test_refuses_what_cannot_be_scored(name):
     ):
         with pytest.raises(BadInput, match=said):
             score(wrong)
-    broken = prudent.network.duplicate(model)
+    broken = prudent.copying.duplicate(model)
     with torch.no_grad():
         broken[7].bias[0] = float("nan")
     with pytest.raises(BadInput, match="finite logits"):
@@ -237,6 +237,6 @@ def test_names_are_read_from_the_folder():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_in_training_mode_is_scored_as_in_use(name):
-    model = prudent.network.duplicate(networks()["dense"])
+    model = prudent.copying.duplicate(networks()["dense"])
     expected = fitted(name, model.eval())(noise(10))
     np.testing.assert_array_equal(fitted(name, model.train())(noise(10)), expected)

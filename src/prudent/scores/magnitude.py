@@ -40,4 +40,6 @@ def magnitude(
     """
     if power < 1:
         raise BadInput(f"the power of a magnitude is 1 (L1) or more; got power={power}")
-    return {name: weight.detach().abs() ** power for name, weight in prunable(model).items()}
+    sizes = {name: weight.detach().abs() for name, weight in prunable(model).items()}
+    # the first power of a large network is another copy of it
+    return sizes if power == 1 else {name: size**power for name, size in sizes.items()}

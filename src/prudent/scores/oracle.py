@@ -12,10 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from prudent.assessment import check_labels
 from prudent.batches import Batch
+from prudent.copying import duplicate
 from prudent.errors import BadInput
 from prudent.granularities import removed_elements, zero
 from prudent.masks import Mask
-from prudent.network import Scores, duplicate, evaluating, prunable
+from prudent.network import Scores, evaluating, prunable
 from prudent.observation import device_of, labelled, needed
 from prudent.surgery.chain import Link, links
 from prudent.surgery.layouts import Layout

@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prudent.copying import duplicate
 from prudent.errors import BadInput
-from prudent.network import duplicate
+
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Of weights with so many dimensions, other than the usual one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +50,15 @@ class Slice:
         for dim, kept in self.dims.items():
             value = value.index_select(dim, torch.from_numpy(kept).to(value.device))
         return value
+
+    def copied(self, value: Tensor) -> Tensor:
+        """The same in the original's memory format, never with storage that it shares. Raises as `take`."""
+        taken = self.take(value)
+        if taken is value:
+            return taken.clone()
+        last = FORMATS.get(value.ndim)
+        turned = last is not None and value.is_contiguous(memory_format=last) and not value.is_contiguous()
+        return taken.contiguous(memory_format=last) if turned and last is not None else taken
 
     def put(self, target: Tensor, source: Tensor) -> None:
         """Write the kept elements back to their places in an original tensor."""
@@ -153,7 +165,7 @@ class Plan:
         if own is None or not isinstance(value, Tensor) or value.numel() == 1:
             return value
         if tuple(value.shape) == own.shape:
-            return own.take(value).clone()
+            return own.copied(value)
         factored = value.ndim == len(own.shape) and all(
             n in (1, m) for n, m in zip(value.shape, own.shape, strict=True)
         )
@@ -163,7 +175,7 @@ class Plan:
                 f"like the parameter, {own.shape}: make a new optimiser for the smaller network"
             )
         dims = {d: kept for d, kept in own.dims.items() if value.shape[d] > 1}
-        return Slice(shape=tuple(value.shape), dims=dims).take(value).clone()
+        return Slice(shape=tuple(value.shape), dims=dims).copied(value)
 
 
 def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
@@ -172,26 +184,19 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         BadInput: the plan names what the network does not have, or in another shape.
     """
-    small = duplicate(model)
-    done: dict[int, nn.Parameter] = {}
-    for path, module in small.named_modules(remove_duplicate=False):
-        prefix = f"{path}." if path else ""
-        for key, parameter in list(module._parameters.items()):
-            if parameter is not None and id(parameter) in done:
-                module._parameters[key] = done[id(parameter)]
-            elif parameter is not None and f"{prefix}{key}" in plan.slices:
-                cut = nn.Parameter(
-                    plan.slices[f"{prefix}{key}"].take(parameter.detach()).clone(), parameter.requires_grad
-                )
-                done[id(parameter)] = done[id(cut)] = cut
-                module._parameters[key] = cut
-        for key, buffer in list(module._buffers.items()):
-            if buffer is not None and f"{prefix}{key}" in plan.slices:
-                module._buffers[key] = plan.slices[f"{prefix}{key}"].take(buffer).clone()
-    _rest_of_tied(small, done)
-    unknown = set(plan.slices) - set(small.state_dict()) - {n for n, _ in small.named_buffers()}
+    tensors = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    unknown = sorted(set(plan.slices) - set(tensors))
     if unknown:
-        raise BadInput(f"the plan is about {sorted(unknown)[0]!r}, which the network does not have")
+        raise BadInput(f"the plan is about {unknown[0]!r}, which the network does not have")
+    # cut while it is copied: what goes is never copied, and whatever holds a tensor holds the cut one afterwards
+    cut: dict[int, Tensor] = {}
+    for name, own in plan.slices.items():
+        whole = tensors[name]
+        if id(whole) not in cut:
+            kept = own.copied(whole.detach())
+            cut[id(whole)] = nn.Parameter(kept, whole.requires_grad) if isinstance(whole, nn.Parameter) else kept
+    small = duplicate(model, instead=cut)
+    _put_where_it_is_not(small, {name: cut[id(tensors[name])] for name in plan.slices})
     for path, values in plan.attributes.items():
         module = small.get_submodule(path)
         for key, value in values.items():
@@ -202,12 +207,14 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     return small
 
 
-def _rest_of_tied(small: nn.Module, done: Mapping[int, nn.Parameter]) -> None:
-    """A tied parameter whose second name came before the first."""
-    for module in small.modules():
-        for key, parameter in module._parameters.items():
-            if parameter is not None and id(parameter) in done:
-                module._parameters[key] = done[id(parameter)]
+def _put_where_it_is_not(small: nn.Module, cut: Mapping[str, Tensor]) -> None:
+    """Modules that say themselves how they are copied may have copied what was to be replaced."""
+    for name, tensor in cut.items():
+        path, _, key = name.rpartition(".")
+        module = small.get_submodule(path)
+        for own in (module._parameters, module._buffers):
+            if key in own and own[key] is not tensor:
+                own[key] = tensor  # type: ignore[assignment]  # a parameter among parameters, a buffer among buffers
 
 
 def expand(small: nn.Module, original: nn.Module, plan: Plan) -> nn.Module:

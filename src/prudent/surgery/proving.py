@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from prudent.copying import duplicate
 from prudent.errors import CannotPrune
 from prudent.examples import Example, Inputs, arguments, mapped, size
-from prudent.network import duplicate, evaluating, seeded
+from prudent.network import evaluating, seeded
 from prudent.surgery.plans import Plan
 
 TOLERANCE = 1e-9

@@ -20,14 +20,15 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
 
     Args:
         layout: the units.
-        scores: of weights (the weight's shape) or of output channels (channels,); or of the units themselves.
+        scores: of weights (the weight's shape) or of output channels (channels,); or of the units themselves, or of
+            those of some entries.
         reduction: "sum", "mean", "max" or "l2" over the weights of a unit.
 
     Raises:
         BadInput: no unit has a score.
     """
     shapes = {entry.name: entry.families.shape for entry in layout.entries}
-    if {name: tuple(score.shape) for name, score in scores.items()} == shapes:
+    if of_units(layout, scores):
         return {name: score.detach().float().cpu() for name, score in scores.items()}
     values, counted = _reduced(layout, scores, reduction, reading=False)
     read = counted
@@ -43,6 +44,12 @@ def scores_of_units(layout: Layout, scores: Mapping[str, Tensor], reduction: Red
     if not result:
         raise BadInput(f"there is no score for the units of {', '.join(shapes)}: no scored weight makes or reads them")
     return result
+
+
+def of_units(layout: Layout, scores: Mapping[str, Tensor]) -> bool:
+    """Whether scores are those of units already, of all entries of the layout or of some."""
+    shapes = {entry.name: entry.families.shape for entry in layout.entries}
+    return bool(scores) and {name: tuple(score.shape) for name, score in scores.items()}.items() <= shapes.items()
 
 
 def _reduced(

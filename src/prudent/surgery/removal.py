@@ -95,9 +95,7 @@ def _fine(
 
 
 def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Example) -> Removal:
-    plan = plan_without(masked, traced, gone)
-    named = attention_attributes(masked, plan, traced, gone)
-    plan = Plan(slices=plan.slices, attributes={**plan.attributes, **named})
+    plan = plan_for_modules(masked, traced, gone)
     changing = tuple(sorted({reason for family, reason in traced.families.changing.items() if gone[family]}))
     reference = _of_the_rest(masked, traced, gone, example) if changing else masked
     try:
@@ -111,6 +109,17 @@ def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Exampl
     proof = prove(reference, emitted, example, plan=None if changing else plan)
     lost = forgotten(masked, emitted)
     return Removal(model=emitted, plan=plan, proof=proof, form="graph", changing=changing, lost=lost)
+
+
+def plan_for_modules(model: nn.Module, traced: Trace, gone: np.ndarray) -> Plan:
+    """The plan that removes these families, with the attributes of the user's own modules, as far as they are guessed.
+
+    Raises:
+        CannotPrune: what stays is no rectangular tensor.
+    """
+    plan = plan_without(model, traced, gone)
+    named = attention_attributes(model, plan, traced, gone)
+    return Plan(slices=plan.slices, attributes={**plan.attributes, **named})
 
 
 def _as_graph(masked: nn.Module, traced: Trace, gone: np.ndarray, plan: Plan, example: Example) -> fx.GraphModule:

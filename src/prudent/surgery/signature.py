@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from prudent.copying import PLAIN
 from prudent.examples import Example, arguments
 
 
@@ -10,7 +11,9 @@ def signature_of(model: nn.Module, example: Example) -> object:
     """All that a trace depends on, as far as it can be told: sizes, ties, and the plain attributes of each module."""
     leaves, spec = pytree.tree_flatten(arguments(example))
     given = tuple((tuple(t.shape), t.dtype, t.device) if isinstance(t, Tensor) else repr(t) for t in leaves)
-    state = tuple((name, tuple(v.shape), v.dtype, v.device, v.data_ptr()) for name, v in model.state_dict().items())
+    state = tuple(
+        (name, tuple(v.shape), v.dtype, v.device, v.data_ptr()) for name, v in model.state_dict(keep_vars=True).items()
+    )
     modules = tuple(
         (
             path,
@@ -28,6 +31,8 @@ NOT_TOLD = ("training", "_parameters", "_buffers", "_modules")
 
 def _told(value: object) -> object:
     """An attribute as far as a change of it can be seen: numbers and words, and what a plain object holds of them."""
+    if isinstance(value, PLAIN):
+        return repr(value)
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype
     if isinstance(value, (list, tuple)):

@@ -1,0 +1,111 @@
+"""Copies of networks: what they share with the original, and what stands in the places of tensors that are replaced."""
+
+import copy
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from prudent.copying import duplicate
+from prudent.surgery.plans import Plan, Slice, apply_plan
+from tests.conftest import assert_untouched, snapshot
+from tests.surgery.networks import residual, tied
+
+
+class Odd(nn.Module):
+    """Holds an activation, an ordered dict of its own, and lists of its tensors, and copies itself."""
+
+    def __init__(self, *, itself: bool = False) -> None:
+        super().__init__()
+        self.layer, self.itself = nn.Linear(3, 4), itself
+        self.register_buffer("scale", torch.ones(4))
+        self.seen: Tensor | None = None
+        self.notes: OrderedDict[str, int] = OrderedDict()
+        self.also, self.mine = self.notes, [self.layer.weight]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = self.layer(x) * self.scale
+        return self.seen
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Odd":
+        if self.itself:  # without asking what it is to share
+            new = Odd(itself=True)
+            new.load_state_dict(self.state_dict())
+            return new
+        memo[id(self)] = new = Odd.__new__(Odd)
+        vars(new).update({key: copy.deepcopy(value, memo) for key, value in vars(self).items()})
+        return new
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+
+
+def test_a_copy_has_the_same_numbers_and_shares_no_storage():
+    model = nn.Sequential(Odd(), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    model(torch.rand(5, 3))
+    before = snapshot(model)
+    new = duplicate(model)
+    assert_untouched(model, before)
+    for name, value in tensors(model).items():
+        own = tensors(new)[name]
+        assert torch.equal(own, value), name
+        assert own.data_ptr() != value.data_ptr(), name
+    assert torch.equal(new[0].seen, model[0].seen)
+    assert new[0].mine[0] is new[0].layer.weight, "a list of a parameter lists the copy's own"
+    assert new[0].notes is new[0].also, "what was one is one"
+    assert new[0].notes is not model[0].notes
+    new[0].notes["a"] = 1
+    assert not model[0].notes
+    # hooks of the copy are its own
+    new[2].register_forward_hook(lambda *_: None)
+    assert not model[2]._forward_hooks
+    assert [m.training for m in new.modules()] == [m.training for m in model.modules()]
+
+
+def test_what_is_replaced_is_replaced_everywhere():
+    model = tied()
+    other = nn.Parameter(torch.zeros(2, 2), requires_grad=False)
+    new = duplicate(model, instead={id(model.embed.weight): other})
+    assert new.embed.weight is new.decode.weight is other
+    assert torch.equal(new.down.weight, model.down.weight)
+    holding = Odd()
+    new = duplicate(holding, instead={id(holding.layer.weight): other})
+    assert new.mine[0] is new.layer.weight is other
+
+
+def test_a_plan_reaches_modules_that_copy_themselves_and_lists_of_tensors():
+    for itself in (False, True):
+        model = Odd(itself=itself)
+        with torch.no_grad():
+            model.scale.copy_(torch.arange(4.0))
+        keep = {0: torch.tensor([1, 3]).numpy()}
+        plan = Plan(
+            slices={
+                "layer.weight": Slice(shape=(4, 3), dims=keep), "layer.bias": Slice(shape=(4,), dims=keep),
+                "scale": Slice(shape=(4,), dims=keep),
+            }
+        )  # fmt: skip
+        small = apply_plan(model, plan)
+        assert torch.equal(small.layer.weight, model.layer.weight[[1, 3]])
+        assert torch.equal(small.layer.bias, model.layer.bias[[1, 3]])
+        assert small.scale.tolist() == [1.0, 3.0]
+        assert isinstance(small.layer.weight, nn.Parameter)
+        assert "scale" in small._buffers
+        assert model.layer.weight.shape == (4, 3)
+        if not itself:
+            assert small.mine[0] is small.layer.weight
+
+
+def test_a_cut_shares_nothing_with_the_original_and_keeps_its_memory_format():
+    model = residual().to(memory_format=torch.channels_last)
+    plan = Plan(slices={"first.weight": Slice(shape=(6, 8, 3, 3)), "inner.weight": Slice(shape=(6,))})
+    small = apply_plan(model, plan)  # slices that keep all are copies as well
+    for name, value in tensors(model).items():
+        assert tensors(small)[name].data_ptr() != value.data_ptr(), name
+        assert torch.equal(tensors(small)[name], value)
+    assert small.first.weight.is_contiguous(memory_format=torch.channels_last)
+    kept = Slice(shape=(6, 8, 3, 3), dims={0: torch.tensor([0, 2, 5]).numpy(), 1: torch.arange(1, 8).numpy()})
+    small = apply_plan(model, Plan(slices={"first.weight": kept}))
+    assert torch.equal(small.first.weight, model.first.weight[[0, 2, 5]][:, 1:])
+    assert small.first.weight.is_contiguous(memory_format=torch.channels_last)
