@@ -191,6 +191,81 @@ def test_examples_that_the_run_of_a_candidate_was_trained_on_certify_nothing(shi
         check_unseen([replace(chosen, trained_on=lambda: digits(seed=7))], data)
 
 
+PLANTED = """
+from dataclasses import replace
+
+from prudent.data.digits import digits
+
+
+def data(split="train"):
+    found = digits()
+    inputs = found.certification.inputs.copy()
+    inputs[:3] = found.splits[split].inputs[5:8]
+    return replace(found, splits={**found.splits, "certification": replace(found.certification, inputs=inputs)})
+
+
+def validation():
+    return data("validation")
+
+
+def certification():
+    return data("certification")
+
+
+def test():
+    return data("test")
+"""
+
+
+@pytest.mark.parametrize(("name", "where"), [
+    ("data", "3 are also in train"), ("validation", "3 in validation"), ("certification", "3 are there twice"),
+])  # fmt: skip
+@pytest.mark.parametrize("way", [[], ["--anytime"]])
+def test_examples_of_ones_own_that_leaked_are_refused(shipped, tmp_path, capsys, monkeypatch, name, where, way):
+    (tmp_path / "planted_leaks.py").write_text(PLANTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "c.json"
+    arguments = ["certify", str(shipped / "pruned-0.3"), "--data", f"planted_leaks:{name}", "--alpha", "0.3", *way,
+                 "--out", str(out)]  # fmt: skip
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    assert where in error
+    assert "remove 3 of them" in error
+    assert not out.exists()
+    assert run([*arguments, "--tolerated", "2"]) == 2
+    capsys.readouterr()
+    assert run([*arguments, "--tolerated", "3", "--json"]) == 0
+    assert said(capsys)["spoiled_examples"] == 3
+    assert run([*arguments, "--tolerated", "3"]) == 0
+    assert "certification inputs, some " in capsys.readouterr().out
+
+
+def test_examples_that_are_in_the_test_split_too_are_told_and_certify(shipped, tmp_path, capsys, monkeypatch):
+    (tmp_path / "planted_leaks.py").write_text(PLANTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    given = ["--data", "planted_leaks:test", "--alpha", "0.3", "--out", str(tmp_path / "c.json")]
+    assert run(["certify", str(shipped / "pruned-0.3"), *given]) == 0
+    assert "some occur elsewhere: 3 in test." in capsys.readouterr().out
+
+
+def test_training_examples_of_a_run_with_the_same_certification_split_are_looked_at(shipped):
+    """A run that was trained on more than the data set named: its certification split is the same, its train not."""
+    from dataclasses import replace
+
+    from prudent.artefacts import artefact
+    from prudent.claiming import check_unseen
+    from prudent.errors import SplitMisuse
+
+    data = load_data("digits", {})
+    grown = data.train.inputs.copy()
+    grown[0] = data.certification.inputs[4]
+    run_data = replace(data, splits={**data.splits, "train": replace(data.train, inputs=grown)})
+    assert run_data.certification.fingerprint == data.certification.fingerprint
+    chosen = artefact(str(shipped / "pruned-0.3"), data="digits")
+    with pytest.raises(SplitMisuse, match="1 examples of the train split of the run"):
+        check_unseen([replace(chosen, trained_on=lambda: run_data)], data)
+
+
 def test_names_tell_candidates_apart(shipped, tmp_path, capsys):
     import shutil
 

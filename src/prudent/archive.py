@@ -1,18 +1,21 @@
 """Predictions and losses as safetensors bytes, and back. No torch: whoever checks a certificate need not have it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
 
+from prudent.cascades import ServedTable
 from prudent.errors import PrudentError
 from prudent.types import Losses, Predictions
 
 LOSSES = ("names", "sparsities", "loss", "split", "data", "models", "dense")
 LATER = ("low", "high", "group", "options", "stopped")
 BESIDE = ("counted", "bins")
+SERVED = ("data", "small", "dense")
 
 
 def predictions_to_bytes(predictions: Predictions) -> bytes:
@@ -51,6 +54,30 @@ def losses_from_bytes(content: bytes) -> Losses:
     if "counted" in beside:
         beside["counted"] = beside["counted"].astype(np.bool_)
     return Losses(values=arrays["values"].astype(np.float64), **beside, **about)
+
+
+def served_to_bytes(table: ServedTable) -> bytes:
+    """The same table always gives the same bytes."""
+    about: dict[str, object] = {name: getattr(table, name) for name in SERVED}
+    return _to_bytes({"margins": table.margins, "differs": table.differs.astype(np.uint8)}, about)
+
+
+def served_from_bytes(content: bytes) -> ServedTable:
+    """Raises: PrudentError: not such a file, or not whole; BadInput: contents that are no such table."""
+    arrays, about = _from_bytes(content, ("margins", "differs"), SERVED)
+    differs = arrays["differs"].astype(np.bool_)
+    return ServedTable(margins=arrays["margins"].astype(np.float64), differs=differs, **about)
+
+
+def fixed_to_bytes(numbers: Sequence[float], data: str) -> bytes:
+    """Numbers that were fixed before a test, with the fingerprint of the examples that they were chosen by."""
+    return _to_bytes({"numbers": np.array(numbers, dtype=np.float64)}, {"data": data})
+
+
+def fixed_from_bytes(content: bytes) -> tuple[tuple[float, ...], str]:
+    """Raises: PrudentError: not such a file, or not whole."""
+    arrays, about = _from_bytes(content, ("numbers",), ("data",))
+    return tuple(arrays["numbers"].tolist()), str(about["data"])
 
 
 def _narrow(given: np.ndarray) -> np.ndarray:

@@ -43,6 +43,30 @@ class Thresholds:
             raise BadInput(f"thresholds are finite and fall from the most cautious on, at least one; got {list(v)}")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServedTable:
+    """What a cascade's claim depends on, for each certification example.
+
+    Args:
+        margins: (n,) of the small network, in nats, not negative.
+        differs: (n,) whether the networks decide differently.
+        data, small, dense: fingerprints of the examples and networks, "" if unknown.
+
+    Raises:
+        BadInput: no examples, lengths that differ, margins that are negative or NaN.
+    """
+
+    margins: Float64[np.ndarray, " n"]
+    differs: Bool[np.ndarray, " n"]
+    data: str = ""
+    small: str = ""
+    dense: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.margins) or not (self.margins >= 0).all() or len(self.margins) != len(self.differs):
+            raise BadInput(f"margins are not negative, one for each of {len(self.differs)} examples, at least one")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CascadeCertificate:
     """The result of testing thresholds of a cascade, selected or not.
@@ -225,23 +249,36 @@ def certify_cascade(
     for name, chosen, given in (("small", thresholds.small, small.model), ("dense", thresholds.dense, dense.model)):
         if chosen and given and chosen != given:
             raise BadInput(f"thresholds were chosen for another {name} network: {chosen[:12]}, not {given[:12]}")
-    served = margins(small)[:, None] >= np.array(thresholds.values)
-    m, k = served.sum(axis=0), _lost(served, small, dense).sum(axis=0)
+    return certify_served(thresholds, served_table(small, dense), alpha=alpha, delta=delta)
+
+
+def served_table(small: Predictions, dense: Predictions) -> ServedTable:
+    """All that a cascade's claim depends on of the predictions of both networks."""
+    return ServedTable(
+        margins=margins(small), differs=small.decisions != dense.decisions, data=small.data,
+        small=small.model, dense=dense.model,
+    )  # fmt: skip
+
+
+def certify_served(thresholds: Thresholds, table: ServedTable, *, alpha: float, delta: float) -> CascadeCertificate:
+    """`certify_cascade` from a stored table, for whoever checks it without the networks' answers."""
+    served = table.margins[:, None] >= np.array(thresholds.values)
+    m, k = served.sum(axis=0), (served & table.differs[:, None]).sum(axis=0)
     p_values = np.where(m > 0, bdtr(k, np.maximum(m, 1), alpha), np.nan)
     passed = int(np.count_nonzero(fixed_sequence(p_values, delta=delta)))
     return CascadeCertificate(
         alpha=float(alpha),
         delta=float(delta),
-        n=small.n,
+        n=len(table.margins),
         thresholds=thresholds.values,
         served=tuple(int(c) for c in m),
         disagreements=tuple(int(c) for c in k),
         p_values=tuple(float(p) for p in p_values),
         selected=passed - 1 if passed else None,
-        data=small.data,
+        data=table.data,
         choice_data=thresholds.data,
-        small=small.model,
-        dense=dense.model,
+        small=table.small,
+        dense=table.dense,
     )
 
 

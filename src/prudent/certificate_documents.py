@@ -1,4 +1,7 @@
-"""A certificate as a JSON document, and back. Format 2; of format 1 every file is still read and verified."""
+"""A certificate as a JSON document, and back. Format 2; of format 1 every file is still read and verified.
+
+Format 3 is that of `prudent.claim_files`.
+"""
 
 import hashlib
 import json
@@ -13,6 +16,9 @@ from prudent.planning import needed
 from prudent.types import Certificate
 
 SCHEMA = 2
+
+OTHER = 3
+"""Format of claims that are no walk over networks: see `prudent.claim_files`. Older versions of prudent refuse it."""
 
 ASSUMPTIONS = (
     "The certification examples are independent draws from the population that the claim is about.",
@@ -98,8 +104,8 @@ def read_document(text: str | bytes, name: str) -> dict[str, Any]:
     if not isinstance(written, dict) or "prudent_certificate" not in written:
         raise BadInput(f"{name} is no certificate written by prudent")
     schema = written["prudent_certificate"]
-    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
-        raise BadInput(f"{name} has format {schema}; this version of prudent reads up to {SCHEMA}")
+    if not isinstance(schema, int) or not 1 <= schema <= OTHER:
+        raise BadInput(f"{name} has format {schema}; this version of prudent reads up to {OTHER}")
     return written
 
 
@@ -113,6 +119,12 @@ def digest(written: dict[str, Any]) -> str:
         return hashlib.sha256(canonical({k: v for k, v in written.items() if k != "sha256"})).hexdigest()
     except PrudentError as error:
         raise BrokenCertificate(f"the certificate holds what JSON does not have ({error})") from error
+
+
+def check_digest(written: dict[str, Any], name: str) -> None:
+    """Refuse a document whose own sha256 is not that of its content."""
+    if written.get("sha256") != digest(written):
+        raise BrokenCertificate(f"{name} was changed after it was written: its sha256 does not match its content")
 
 
 def _table(certificate: Certificate) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prudent.archive import losses_from_bytes, losses_to_bytes
-from prudent.certificate_documents import certificate_of, digest, document, read_document
+from prudent.certificate_documents import OTHER, certificate_of, check_digest, document, read_document
 from prudent.certification import check
 from prudent.errors import BadInput, BrokenCertificate, PrudentError, reason
 from prudent.files import read_file, write_whole
@@ -104,8 +104,9 @@ def losses_of(path: str | Path) -> list[Losses]:
 
 def _recomputed(path: Path, level: Level) -> Certificate:
     written = read_document(read_file(path), path.name)
-    if written.get("sha256") != digest(written):
-        raise BrokenCertificate(f"{path.name} was changed after it was written: its sha256 does not match its content")
+    if written["prudent_certificate"] == OTHER:
+        raise BadInput(f"{path.name} is a claim of another kind: prudent.claim_files.verify_claim checks it")
+    check_digest(written, path.name)
     certificate = certificate_of(written)
     if level == "counts":
         check_counts(certificate)
@@ -124,8 +125,19 @@ def _recomputed(path: Path, level: Level) -> Certificate:
 def _stored(written: dict[str, Any], path: Path) -> list[tuple[str, bytes]]:
     """Name and content of the files that hold the losses."""
     named = written["losses"]
+    return read_stored(named if isinstance(named, list) else [named], path)
+
+
+def read_stored(entries: Sequence[dict[str, Any]], path: Path) -> list[tuple[str, bytes]]:
+    """Name and content of the files beside a certificate that it names with their sha256.
+
+    Raises:
+        PrudentError: a file is missing or cannot be read.
+        BadInput: a file elsewhere.
+        BrokenCertificate: a file that was changed.
+    """
     found = []
-    for entry in named if isinstance(named, list) else [named]:
+    for entry in entries:
         name = str(entry["file"])
         if Path(name).name != name:
             raise BadInput(f"the losses of a certificate lie beside it; {path.name} names {name!r}")

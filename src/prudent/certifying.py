@@ -15,6 +15,7 @@ from prudent.terminal import AsJson, print_table
 if TYPE_CHECKING:
     from prudent.artefacts import Artefact
     from prudent.claiming import Claim
+    from prudent.leakage import Leaks
     from prudent.splits import Data
     from prudent.types import Certificate
 
@@ -51,6 +52,10 @@ def claim(
         bool, typer.Option("--anytime", help="Evaluate batch by batch, as few examples as it takes.")
     ] = False,
     data: DataName = None,
+    tolerated: Annotated[
+        int,
+        typer.Option(min=0, help="Let so many certification inputs pass that also occur elsewhere, or twice."),
+    ] = 0,
     builder: Builder = None,
     out: Annotated[Path, typer.Option(help="The certificate; its losses go beside it.")] = Path("certificate.json"),
     as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
@@ -70,7 +75,7 @@ def claim(
     opened = sorted(_told_apart([artefact(n, data=data, builder=builder) for n in named]), key=lambda c: c.sparsity)
     reference = None if dense is None else artefact(dense, data=data, builder=builder)
     examples = _data(data, [*opened, *([] if reference is None else [reference])])
-    check_unseen([*opened, *([] if reference is None else [reference])], examples)
+    found = check_unseen([*opened, *([] if reference is None else [reference])], examples, tolerated=tolerated)
     used = len(opened) * len(examples.certification)
     if anytime:
         certificate, table, used = certify_artefacts_anytime(opened, reference, examples, made)
@@ -78,7 +83,7 @@ def claim(
     else:
         certificate, tables = certify_artefacts(opened, reference, examples, made)
         write_certificate(certificate, tables, out)
-    _say(certificate, out, used, as_json=as_json)
+    _say(certificate, out, used, found, as_json=as_json)
     return NOTHING_CERTIFIED if certificate.selected is None else DONE
 
 
@@ -196,7 +201,7 @@ def _data(named: str | None, artefacts: list[Any]) -> "Data":
     return loaded
 
 
-def _say(certificate: "Certificate", out: Path, used: int, *, as_json: bool) -> None:
+def _say(certificate: "Certificate", out: Path, used: int, leaks: "Leaks", *, as_json: bool) -> None:
     from prudent.planning import needed
     from prudent.spending import spent
     from prudent.wording import percent, plural
@@ -207,12 +212,12 @@ def _say(certificate: "Certificate", out: Path, used: int, *, as_json: bool) -> 
         chosen = None if certificate.selected is None else certificate.names[certificate.selected]
         said = {"certificate": str(out), "claim": certificate.sentence(), "selected": chosen,
                 "needed": needed(certificate), "forward_examples": used, "claims": spending.claims,
-                "delta_spent": spending.delta}  # fmt: skip
+                "delta_spent": spending.delta, "spoiled_examples": leaks.spoiled}  # fmt: skip
         typer.echo(json.dumps(said, indent=1))
         return
     rows = [_row(certificate, i) for i in range(len(certificate.names))]
     print_table(certificate.risk, ("candidate", "sparsity", "examples", "risk seen", "p", ""), rows, narrow=True)
-    for line in (certificate.sentence(), certificate.consequence(), needed(certificate)):
+    for line in (certificate.sentence(), certificate.consequence(), needed(certificate), leaks.sentence()):
         if line:
             typer.echo(line)
     typer.echo(f"Written to {out}, from {plural(used, 'forward example')}. Check it: prudent verify {out}")

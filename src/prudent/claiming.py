@@ -14,6 +14,7 @@ from prudent.artefacts import Answer, Artefact
 from prudent.certificates import losses_of
 from prudent.certification import candidate_p_values, certify
 from prudent.errors import BadInput, BrokenCertificate, SplitMisuse, UnknownName
+from prudent.leakage import Leaks, check_leaks, shared_inputs
 from prudent.loss_tables import by_group, losses
 from prudent.procedures import PROCEDURES
 from prudent.risks import LOSSES
@@ -189,27 +190,37 @@ def _again(table: Losses, found: Predictions, dense: Predictions | None, data: D
     return groups[table.group]
 
 
-def check_unseen(candidates: Sequence[Artefact], data: Data) -> None:
-    """Refuse certification examples that a candidate's own run had for training or for choices.
+def check_unseen(candidates: Sequence[Artefact], data: Data, *, tolerated: int = 0) -> Leaks:
+    """Refuse certification examples that are not independent, or that anything which shaped a candidate has used.
+
+    Looked at are the other splits of the data set, and those of the runs that candidates come from.
+
+    Args:
+        candidates: what is to be certified, and the dense network.
+        data: whose certification split is to be used.
+        tolerated: so many spoiled examples of the data set itself are let pass: see `prudent.leakage.check_leaks`.
+
+    Returns: what was found in the data set itself.
 
     Raises:
-        SplitMisuse: the same inputs, number for number, are in the train or validation split of a candidate's run.
+        SplitMisuse: the same inputs, number for number, occur twice, or are in the train or validation split.
         BadInput: a data set without a certification split.
     """
     if "certification" not in data.splits:
         raise BadInput(f"data set {data.name!r} has no certification split: it holds strangers, and certifies no task")
-    own = {row.tobytes() for row in data.certification.inputs}
+    found = check_leaks(data, tolerated=tolerated)
     for candidate in candidates:
         run = None if candidate.trained_on is None else candidate.trained_on()
-        if run is None or run.certification.fingerprint == data.certification.fingerprint:
-            continue
-        for examples in (run.train, run.validation):
-            shared = sum(row.tobytes() in own for row in examples.inputs)
+        for examples in () if run is None else (run.train, run.validation):
+            if examples.fingerprint == data.splits[examples.split].fingerprint:
+                continue  # looked at above
+            shared = shared_inputs(data.certification, examples)
             if shared:
                 raise SplitMisuse(
                     f"{shared:,} examples of the {examples.split} split of the run of {candidate.name!r} are among "
                     "those that are to certify it: name the data of that run, with its options, or leave --data out"
                 )
+    return found
 
 
 def _table(

@@ -101,6 +101,11 @@ def check_leaks(data: Data, *, tolerated: int = 0) -> Leaks:
     return found
 
 
+def shared_inputs(examples: Examples, others: Examples) -> int:
+    """How many of the examples have an input that is the same, number for number, as one of the others."""
+    return int(_inside(_digests(examples), _digests(others)).sum())
+
+
 def _digests(examples: Examples) -> list[bytes]:
     """sha256 of each input."""
     rows = examples.inputs + np.float32(0)  # turns -0 into 0: equal numbers, but not equal bytes

@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from prudent.certification import Bound, candidate_p_values
+from prudent.claims import bounded
 from prudent.errors import BadInput, SplitMisuse
 from prudent.multirisk import JoinedRisks, join_risks
 from prudent.procedures.fixed_sequence import fixed_sequence
 from prudent.types import Losses
+from prudent.wording import exact_percent, plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,12 @@ class ParetoTest:
         binding: (candidates,) index of the risk that each of `p_values` comes from.
         certified: (candidates,) whether all risks of each are controlled.
         selected: index of the cheapest certified candidate, None if there is none.
+        limits: each bounded risk in words.
+        bound: name of the p-value.
+        costs: (candidates,) what is to be small.
+        n, choice_n: number of examples that certify, and of those that the order was chosen on.
+        data, choice_data, models, dense: fingerprints of the examples of both kinds, of the candidates and of the dense
+            network, "" or () if unknown.
     """
 
     risks: tuple[str, ...]
@@ -39,6 +47,27 @@ class ParetoTest:
     binding: tuple[int, ...]
     certified: tuple[bool, ...]
     selected: int | None
+    limits: tuple[str, ...]
+    bound: str
+    costs: tuple[float, ...]
+    n: int
+    choice_n: int
+    data: str = ""
+    choice_data: str = ""
+    models: tuple[str, ...] = ()
+    dense: str = ""
+
+    def sentence(self) -> str:
+        """The claim in one English sentence."""
+        confidence, what = exact_percent(self.delta, complement=True), " and ".join(self.limits)
+        if self.selected is None:
+            return (
+                f"Nothing certified: with {plural(self.n, 'example')}, for none of "
+                f"{plural(len(self.order), 'candidate')} on the Pareto front could it be shown with {confidence} "
+                f"confidence that {what}."
+            )
+        passed = plural(sum(self.certified), "certified candidate")
+        return f"With {confidence} confidence, {what} for {self.names[self.selected]!r}, the cheapest of {passed}."
 
 
 def pareto_front(objectives: Float64[np.ndarray, "candidates objectives"]) -> Bool[np.ndarray, " candidates"]:
@@ -124,7 +153,21 @@ def certify_pareto(
         binding=tuple(int(r) for r in joined.binding),
         certified=tuple(bool(c) for c in certified),
         selected=min((j for j in order if certified[j]), key=lambda j: cost[j], default=None),
+        limits=tuple(_limit(losses, a) for losses, a in zip(certification, tolerated, strict=True)),
+        bound=bound if isinstance(bound, str) else str(getattr(bound, "__name__", "custom")),
+        costs=tuple(float(c) for c in cost),
+        n=certification[0].n,
+        choice_n=choice[0].n,
+        data=certification[0].data,
+        choice_data=choice[0].data,
+        models=certification[0].models,
+        dense=next((losses.dense for losses in certification if losses.dense), ""),
     )
+
+
+def _limit(losses: Losses, alpha: float) -> str:
+    among = f" in {losses.group}" if losses.group else ""
+    return bounded(losses.loss, alpha, dict(losses.options)) + among
 
 
 def _joined(risks: Sequence[Losses], alphas: tuple[float, ...], bound: str | Bound) -> JoinedRisks:
@@ -147,8 +190,8 @@ def _check_splits(choice: Sequence[Losses], certification: Sequence[Losses]) -> 
                     f"the order of testing is chosen on the validation split and tested on the certification split; "
                     f"losses that must be of {wanted!r} come from {losses.split!r}"
                 )
-            if (losses.n, losses.data) != (risks[0].n, risks[0].data):
-                raise BadInput(f"all risks of one split need the same examples; {losses.loss!r} has others")
+            if (losses.n, losses.data, losses.models) != (risks[0].n, risks[0].data, choice[0].models):
+                raise BadInput(f"all risks need the same networks, of one split the same examples; not {losses.loss!r}")
     for before, after in zip(choice, certification, strict=True):
         if (before.loss, before.names, before.sparsities) != (after.loss, after.names, after.sparsities) or (
             before.names != choice[0].names

@@ -46,7 +46,8 @@ LIBRARY = (
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
-    "certificates.losses_of", "spending.spent",
+    "certificates.losses_of", "spending.spent", "families.certify_family", "families.certify_family_on_average",
+    "claim_files.write_pareto", "claim_files.write_family", "claim_files.write_cascade", "claim_files.verify_claim",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 

@@ -37,9 +37,18 @@ def spend(folder: Path, certificate: Certificate, losses: str) -> None:
     Raises:
         PrudentError: the file cannot be read or written.
     """
-    line = {"claim": _identity(certificate, losses), "data": certificate.data, "delta": certificate.delta,
-            "what": f"{certificate.risk} at {certificate.alpha!r} by {certificate.bound}"}  # fmt: skip
-    if line["claim"] in {entry["claim"] for entry in _entries(folder)}:
+    what = f"{certificate.risk} at {certificate.alpha!r} by {certificate.bound}"
+    enter(folder, _identity(certificate, losses), data=certificate.data, delta=certificate.delta, what=what)
+
+
+def enter(folder: Path, claim: str, *, data: str, delta: float, what: str) -> None:
+    """Enter a claim that is known by its sha256, once.
+
+    Raises:
+        PrudentError: the file cannot be read or written.
+    """
+    line = {"claim": claim, "data": data, "delta": delta, "what": what}
+    if claim in {entry["claim"] for entry in _entries(folder)}:
         return
     try:
         # one short write to a file opened for appending: two writers do not mix their lines

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prudent.errors import BadInput
+from prudent.errors import BadInput, BrokenCertificate
 from prudent.shipping import Builder, DataName
 from prudent.terminal import AsJson
 
 if TYPE_CHECKING:
     from prudent.artefacts import Artefact
+    from prudent.claim_files import Claimed
     from prudent.types import Certificate
 
 
@@ -36,8 +37,6 @@ def verify(
 
     With --network or --onnx the file at hand must be the one that is certified; with --data it is asked again, too.
     """
-    from prudent.certificates import verify as verify_file
-
     paths = _certificates(files)
     if (network or onnx or data) and len(paths) != 1:
         raise BadInput(f"a network is compared with one certificate; got {len(paths)}: name the one it is about")
@@ -45,19 +44,68 @@ def verify(
     found = []
     try:
         for path in paths:
-            certificate = verify_file(path, level="counts" if counts else "losses")
-            said: dict[str, Any] = {"file": str(path), "claim": certificate.sentence(), "verified": True}
-            said["level"] = "counts" if counts else "losses"
-            if chosen is not None:
-                said |= _compared(path, certificate, chosen, data, dense, builder)
+            said = _checked(path, chosen, data, dense, builder, counts=counts)
             found.append(said)
             if not as_json:
-                typer.echo(f"verified {path}{_how(said)}\n  {certificate.sentence()}")
+                typer.echo(f"verified {path}{_how(said)}\n  {said['claim']}\n  {_spent(said)}")
     finally:
         # those that held before the first that does not are told too, as without --json
         if as_json:
             typer.echo(json.dumps(found, indent=1))
     return 0
+
+
+def _checked(
+    path: Path, chosen: "Artefact | None", data: str | None, dense: str | None, builder: str | None, *, counts: bool
+) -> dict[str, Any]:
+    """What one file claims, once it is shown to follow from what lies beside it."""
+    from prudent.certificates import verify as verify_file
+    from prudent.spending import spent
+
+    if _is_other(path):
+        if counts or data is not None:
+            raise BadInput(f"{path.name} is verified from the numbers beside it: leave --counts and --data out")
+        claim: Claimed | Certificate = _other(path, chosen)
+        compared = {} if chosen is None else {"artefact": chosen.path}
+    else:
+        claim = certificate = verify_file(path, level="counts" if counts else "losses")
+        compared = {} if chosen is None else _compared(path, certificate, chosen, data, dense, builder)
+    spending = spent(path.parent, claim.data)
+    return {
+        "file": str(path), "claim": claim.sentence(), "verified": True, "level": "counts" if counts else "losses",
+        **compared, "claims": spending.claims, "delta_spent": spending.delta,
+    }  # fmt: skip
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a file is none of a walk over networks, but of another kind."""
+    from prudent.certificate_documents import OTHER, read_document
+    from prudent.files import read_file
+
+    return bool(read_document(read_file(path), path.name)["prudent_certificate"] == OTHER)
+
+
+def _other(path: Path, chosen: "Artefact | None") -> "Claimed":
+    from prudent.claim_files import certified_fingerprint, verify_claim
+
+    claim = verify_claim(path)
+    if chosen is not None and chosen.fingerprint != certified_fingerprint(claim):
+        raise BrokenCertificate(f"this is not the network that {path.name} is about: its weights differ")
+    return claim
+
+
+def _spent(said: dict[str, Any]) -> str:
+    """What the ledger beside a certificate says of its examples."""
+    from prudent.wording import percent
+
+    if said["claims"] < 2:
+        known = "no ledger beside it knows" if not said["claims"] else "the ledger beside it knows of no other claim on"
+        return f"{known} its examples"
+    together = percent(max(0.0, 1 - said["delta_spent"]))
+    return (
+        f"the ledger beside it knows of {said['claims']} claims on its examples: all of them hold together with "
+        f"{together} confidence"
+    )
 
 
 def _chosen(network: str | None, onnx: str | None, data: str | None, builder: str | None) -> "Artefact | None":
