@@ -19,7 +19,7 @@ LEVELS = {
         "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto", "planning", "potential",
         "procedures", "proper_scores", "rcps", "reallocation", "regression", "resplitting", "risks", "robustness",
         "segmentation", "selective", "similarity", "smoothing", "stopping", "temperature", "uncertainty", "wealth",
-        "diversity", "focal", "tallies", "team_reports", "teams", "voting"),
+        "diversity", "focal", "tallies", "teams", "voting"),
     2: ("activations", "adoption", "assessment", "attacks", "attention", "batches", "budgets", "building", "bundles",
         "comparison", "computed", "controls", "corrupting", "corruptions", "couplings", "demands", "draws",
         "dropnet", "enclosures", "examples", "gradients", "granularities", "latency", "low_rank", "masks", "models",

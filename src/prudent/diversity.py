@@ -35,6 +35,9 @@ from prudent.tallies import Tally
 BLOCK = 4_000_000
 """Most pairs of team and pattern at a time: what bounds the memory."""
 
+ROWS = 65_536
+"""Most teams at a time."""
+
 Teams = Bool[np.ndarray, "teams members"]
 Values = Float64[np.ndarray, " teams"]
 Pairs = Float64[np.ndarray, "members members"]
@@ -224,7 +227,10 @@ def diversity_of(counts: Tally, teams: Teams, measure: str) -> Values:
         raise UnknownName.of("measure of diversity", measure, MEASURES)
     if teams.shape[1:] != (counts.members,) or not teams.any(axis=1).all():
         raise BadInput(f"a team names at least one of {counts.members} members; got teams of shape {teams.shape}")
-    return MEASURES[measure].function(counts, teams)
+    function = MEASURES[measure].function
+    if len(teams) <= ROWS:
+        return function(counts, teams)
+    return np.concatenate([function(counts, teams[i : i + ROWS]) for i in range(0, len(teams), ROWS)])
 
 
 def pairwise(counts: Tally, measure: str) -> Pairs:
