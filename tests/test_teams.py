@@ -224,6 +224,41 @@ def test_a_beam_as_wide_as_the_pool_is_the_exhaustive_search_and_a_narrow_one_lo
     assert not narrow.exhaustive
 
 
+def test_a_beam_goes_on_from_the_most_diverse():
+    gathered = gather(pool(6, 120, accuracy=0.4, seed=11))
+
+    def score(teams):
+        return focal_diversity(gathered, teams, "disagreement")
+
+    pairs = [frozenset(pair) for pair in combinations(range(6), 2)]
+    values = score(np.array([[i in pair for i in range(6)] for pair in pairs]))
+    best = sorted(pairs, key=lambda pair: values[pairs.index(pair)])[-2:]
+    _, seen = prune_teams(score, gathered, beta=0, largest=3, beam=2)
+    looked_at = {frozenset(places(t)) for t in members_of(seen, 6)}
+    assert looked_at == {*pairs, *(pair | {i} for pair in best for i in range(6) if i not in pair)}
+
+
+def test_a_budget_leaves_the_best_of_what_it_can_pay():
+    members = pool(5, 90, accuracy=0.3, seed=5)
+    costs = [1.0, 2.0, 4.0, 8.0, 16.0]
+    teams = all_teams(5, least=2)
+    for budget in (3, 7, 12, 31):
+        cheap = teams[teams @ costs <= budget]
+        best = rights(members, cheap).max()
+        choice = choose_team(members, beta=0, costs=costs, budget=budget)
+        assert sum(costs[i] for i in choice.team) <= budget
+        assert choice.right == best
+        assert choice.survivors == len(cheap)
+    # pruned by diversity, and still payable
+    assert sum(costs[i] for i in choose_team(members, beta=0.9, costs=costs, budget=3).team) == 3
+    with pytest.raises(BadInput, match="no team costs at most 2; the cheapest that was looked at costs 3"):
+        choose_team(members, costs=costs, budget=2)
+    with pytest.raises(BadInput, match="for each of 5 members"):
+        choose_team(members, costs=[1.0], budget=2)
+    with pytest.raises(BadInput, match="for each of 5 members"):
+        choose_team(members, costs=[1.0, math.nan, 1, 1, 1], budget=2)
+
+
 def test_a_large_pool_is_searched_by_a_beam():
     members = pool(24, 60, accuracy=0.3)
     choice = choose_team(members, largest=4, beam=20, measures=("disagreement",))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.stats import rankdata
 
 from prudent.diversity import MEASURES, diversity_of
 from prudent.tallies import Tally, check_members, tally
@@ -89,7 +88,8 @@ def focal_diversity(pool: Pool, teams: Teams, measure: str) -> Values:
     There the errors are sampled at random, 300 times; here all of them count once. Equal accuracies share their ranks.
     """
     sizes = teams.sum(axis=1)
-    ranks = rankdata(pool.right)
+    below, equal = (compare(pool.right[:, None], pool.right).sum(axis=1) for compare in (np.greater, np.equal))
+    ranks = below + (equal + 1) / 2
     total, weight = np.zeros(len(teams)), np.zeros(len(teams))
     for member, errors in enumerate(pool.focal):
         inside = np.flatnonzero(teams[:, member])

@@ -34,6 +34,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[evaluation]", sections.Evaluation),
     ("[certification]", sections.Certification),
     ("[certification.declared]", sections.Declared),
+    ("[teams]", sections.Teams),
 )
 
 LIBRARY = (
@@ -44,7 +45,10 @@ LIBRARY = (
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
-    "certificates.losses_of", "spending.spent",
+    "certificates.losses_of", "spending.spent", "tallies.tally", "diversity.diversity_of", "diversity.pairwise",
+    "focal.focal_diversity", "teams.choose_team", "voting.vote", "voting.combine", "team_reports.compare_team",
+    "ensembles.join", "ensembles.join_masks", "ensembles.predict_members", "team_folders.save_team",
+    "team_folders.load_team",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 

@@ -94,6 +94,8 @@ def choose_team(
     largest: int | None = None,
     consensus: int | None = None,
     beam: int | None = None,
+    costs: Sequence[float] | None = None,
+    budget: float = math.inf,
 ) -> Choice:
     """Choose a team from a pool by hierarchical pruning of the teams that are least diverse.
 
@@ -117,12 +119,15 @@ def choose_team(
             those kept by most are the survivors.
         beam: go on from so many of the most diverse teams of each size; by default from all of them for pools of up to
             20 members, and from 256 for larger ones.
+        costs: of each member, for example its multiply-accumulates or its milliseconds; a team costs their sum.
+        budget: what a team may cost at most. Where no survivor is that cheap, all teams that were looked at stand by.
 
     Returns: the choice; the team has at least two members.
 
     Raises:
         SplitMisuse: predictions of another split than validation.
-        BadInput: an empty pool or a pool of one, members that do not belong together, options out of range.
+        BadInput: an empty pool or a pool of one, members that do not belong together, options out of range, no team
+            within the budget.
         UnknownName: a measure that does not exist.
 
     Source: Wu et al. 2023, "Hierarchical Pruning of Deep Ensembles with Focal Diversity" (arXiv:2311.10293). Differs:
@@ -131,6 +136,7 @@ def choose_team(
     """
     measures = tuple(dict.fromkeys(measures))
     _check(members, measures, beta, diversity, largest, consensus, beam)
+    paid = _paid(costs, len(members))
     pool = gather(members)
     width = beam if beam is not None else None if len(members) <= EXHAUSTIVE else BEAM
     most = min(largest or len(members), len(members))
@@ -142,7 +148,7 @@ def choose_team(
     kept, considered = [found for found, _ in searches], np.unique(np.concatenate([seen for _, seen in searches]))
     teams, votes = np.unique(np.concatenate(kept), return_counts=True)
     agreed = min(int(votes.max()), consensus or len(measures) // 2 + 1)
-    survivors = teams[votes >= agreed]
+    survivors = _affordable(teams[votes >= agreed], considered, paid, budget)
     right = rights(members, members_of(survivors, len(members)), voting=voting)
     best = _best(survivors, right, pool)
     return Choice(
@@ -222,6 +228,25 @@ def _holds_any(codes: Codes, dead: Codes, singles: Codes) -> Bool[np.ndarray, "_
         inside = np.flatnonzero(codes & single)
         found[inside] |= np.isin(codes[inside] ^ single, dead)
     return found
+
+
+def _affordable(survivors: Codes, considered: Codes, paid: np.ndarray, budget: float) -> Codes:
+    """The survivors within a budget, or else all teams within it."""
+    for codes in (survivors, considered):
+        prices = members_of(codes, len(paid)) @ paid
+        # a sum in another order may differ in its last digit
+        cheap = prices <= budget * (1 + 1e-12)
+        if cheap.any():
+            affordable: Codes = codes[cheap]
+            return affordable
+    raise BadInput(f"no team costs at most {budget:g}; the cheapest that was looked at costs {prices.min():g}")
+
+
+def _paid(costs: Sequence[float] | None, members: int) -> Float64[np.ndarray, " members"]:
+    paid: Float64[np.ndarray, " members"] = np.asarray([0.0] * members if costs is None else costs, np.float64)
+    if paid.shape != (members,) or not (np.isfinite(paid) & (paid >= 0)).all():
+        raise BadInput(f"costs are one finite number >= 0 for each of {members} members; got {costs}")
+    return paid
 
 
 def _best(codes: Codes, right: np.ndarray, pool: Pool) -> int:

@@ -47,12 +47,23 @@ def combine(members: Sequence[Predictions]) -> Predictions:
     samples = sorted({member.members or 1 for member in members})
     if len(samples) > 1:
         raise BadInput(f"members of an ensemble need the same number of dropout samples; got {samples}")
-    known = [member.model for member in members]
-    named = hashlib.sha256("\n".join(["ensemble", *known]).encode()).hexdigest() if all(known) else ""
     labels = next((member.labels for member in members if member.labels is not None), None)
     data = next((member.data for member in members if member.data), "")
     logits = np.concatenate([member.logits.reshape(-1, first.n, first.classes) for member in members])
-    return Predictions(logits=logits, labels=labels, split=first.split, data=data, model=named)
+    return Predictions(
+        logits=logits,
+        labels=labels,
+        split=first.split,
+        data=data,
+        model=joint_name([member.model for member in members]),
+    )
+
+
+def joint_name(fingerprints: Sequence[str]) -> str:
+    """Fingerprint of an ensemble from those of its members, in their order; "" if one is unknown."""
+    if not all(fingerprints):
+        return ""
+    return hashlib.sha256("\n".join(["ensemble", *fingerprints]).encode()).hexdigest()
 
 
 def vote(members: Sequence[Predictions], *, voting: Voting = "soft") -> Int64[np.ndarray, " n"]:
