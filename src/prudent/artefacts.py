@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
+from prudent.assembling import Architecture
 from prudent.batches import Batch, Batches
 from prudent.errors import BadInput
 from prudent.examples import Example
@@ -20,7 +21,9 @@ from prudent.network import Scores, evaluating, fingerprint, logits_of
 from prudent.onnx_graph import answers, check_whole, session
 from prudent.pruning import Pruned, prune
 from prudent.scopes import Scope
+from prudent.sources import load_data
 from prudent.splits import Data
+from prudent.team_folders import TEAM, load_team
 from prudent.types import Predictions
 from prudent.units import Granularity
 
@@ -71,7 +74,7 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
     """The artefact that a command line means.
 
     Args:
-        path: an .onnx file, or a network as in `prudent.named_networks.named_network`.
+        path: an .onnx file, the folder of a team, or a network as in `prudent.named_networks.named_network`.
         data, builder: as there.
 
     Raises:
@@ -85,6 +88,8 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
             path=path, name=Path(path).name, sparsity=0.0, fingerprint=hashlib.sha256(content).hexdigest(), data=None,
             opened=lambda: _onnx(content),
         )  # fmt: skip
+    if (Path(path) / TEAM).is_file():
+        return _of_team(path, data, builder)
     named = named_network(path, data=data, builder=builder)
     if named.fresh:
         raise BadInput(f"{path!r} has freshly drawn weights: name the folder of a saved network, or an .onnx file")
@@ -149,6 +154,22 @@ def one_shot_path(
 
 def _made(made: Callable[[float], Pruned], sparsity: float) -> Answer:
     return _torch(made(sparsity).model)
+
+
+def _of_team(path: str, data: str | None, builder: str | None) -> Artefact:
+    """A team, which answers as the one network that votes inside."""
+    build = None
+    if builder is not None:
+        if data is None:
+            raise BadInput("what builds the members of a team (--build) needs the data set that they are for: --data")
+        loaded = load_data(data, {})
+        build = Architecture(name=builder, shape=loaded.shape, classes=len(loaded.classes), options={}).build
+    team, run = load_team(path, build=build), data_of_run(Path(path))
+    return Artefact(
+        path=path, name=Path(path).name, sparsity=team.sparsity, fingerprint=fingerprint(team.model),
+        data=run if data is None else partial(load_data, data, {}), trained_on=run,
+        opened=lambda: _torch(load_team(path, build=build).model),
+    )  # fmt: skip
 
 
 def _module(named: Named) -> nn.Module:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from prudent.bounds import BOUNDS
 from prudent.corruptions import CORRUPTIONS
+from prudent.diversity import MEASURES
 from prudent.errors import PrudentError, UnknownName
 from prudent.resplitting import ANYTIME
 from prudent.scores import SCORES
+from prudent.tallies import MOST
 from prudent.units import check_shape_of_unit
 
 if TYPE_CHECKING:
-    from prudent.sections import Certification, Training
+    from prudent.sections import Certification, Teams, Training
     from prudent.settings import Method, Settings
 
 DURING = ("gradual", "set", "rigl")
@@ -117,6 +119,21 @@ def resplit_problems(claim: "Certification") -> Iterator[str]:
             yield str(UnknownName.of("bound", bound, [*BOUNDS, ANYTIME]))
         elif bound != ANYTIME and BOUNDS.constant(bound, "ORDERED"):
             yield f"resplits need bounds that look at the number of losses alone; {bound} looks at their order, too"
+
+
+def team_problems(study: "Settings", teams: "Teams") -> Iterator[str]:
+    """What does not fit together in the teams that a study asks for."""
+    yield from (str(UnknownName.of("measure of diversity", m, MEASURES)) for m in teams.measures if m not in MEASURES)
+    for what, given in (("betas", teams.betas), ("measures", teams.measures), ("sparsities", teams.sparsities or [])):
+        if len(set(given)) < len(given):
+            yield f"teams.{what} must differ; got {given}"
+    there = {s for method in study.methods for s in method.sparsities}
+    yield from (f"teams.sparsities has {s}, which no method has" for s in teams.sparsities or [] if s not in there)
+    wanted = there if teams.sparsities is None else set(teams.sparsities)
+    pool = sum(s in wanted for method in study.methods for s in method.sparsities) + teams.dense
+    pool *= len(study.seeds) if teams.across else 1
+    if not 2 <= pool <= MOST:
+        yield f"a pool of teams has 2 to {MOST} networks; this one has {pool}: change teams.sparsities or teams.across"
 
 
 def _gradual_problems(method: "Method") -> Iterator[str]:

@@ -93,6 +93,8 @@ def _check_labels(study: Settings, data: Data) -> None:
         needs["certification"] = 'the risk "error" needs them, "disagreement" would not'
     if any(recipe.patience is not None for recipe in recipes):
         needs["validation"] = "patience needs them"
+    if study.teams is not None:
+        needs["validation"] = "choosing teams needs them"
     for split, why in needs.items():
         if data.splits[split].labels is None:
             raise BadInput(f"data set {study.data.name!r} has no labels in its {split} split: {why}")

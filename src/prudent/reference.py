@@ -35,6 +35,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[evaluation]", sections.Evaluation),
     ("[certification]", sections.Certification),
     ("[certification.declared]", sections.Declared),
+    ("[teams]", sections.Teams),
 )
 
 LIBRARY = (
@@ -48,6 +49,10 @@ LIBRARY = (
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
     "certificates.losses_of", "spending.spent", "families.certify_family", "families.certify_family_on_average",
     "claim_files.write_pareto", "claim_files.write_family", "claim_files.write_cascade", "claim_files.verify_claim",
+    "tallies.tally", "diversity.diversity_of", "diversity.pairwise",
+    "focal.focal_diversity", "teams.choose_team", "voting.vote", "voting.combine", "team_reports.compare_team",
+    "ensembles.join", "ensembles.join_masks", "ensembles.predict_members", "team_folders.save_team",
+    "team_folders.load_team",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 

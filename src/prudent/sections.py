@@ -117,6 +117,33 @@ class Evaluation(Table):
     )
 
 
+class Teams(Table):
+    """[teams]: which of the study's networks answer better together; chosen on validation, reported on test."""
+
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.0, 0.2, 0.5], min_length=1, description="shares of the least diverse teams of each size that are pruned"
+    )
+    measures: list[str] = Field(
+        ["kappa", "disagreement", "kohavi_wolpert", "generalised"],
+        min_length=1,
+        description="of diversity; a team stays that more than half of them keep",
+    )
+    diversity: Literal["focal", "baseline"] = Field(
+        "focal", description="over what the members get wrong, one by one, or over all that the pool does not agree on"
+    )
+    voting: Literal["soft", "plurality", "majority"] = Field(
+        "soft", description="by mean probability, by most votes, or by more than half of the votes"
+    )
+    largest: int | None = Field(None, ge=2, description="most members of a team; none for the whole pool")
+    sparsities: list[float] | None = Field(
+        None, min_length=1, description="the pool takes the networks of these sparsities only"
+    )
+    dense: bool = Field(default=False, description="whether dense networks belong to the pool")
+    across: bool = Field(
+        default=False, description="one pool of the networks of all seeds, instead of one pool for each seed"
+    )
+
+
 class Declared(Table):
     """[certification.declared]: the one claim that the study makes beforehand."""
 

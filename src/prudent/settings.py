@@ -11,6 +11,7 @@ from prudent.consistency import (
     comparison_problems,
     method_problems,
     resplit_problems,
+    team_problems,
     training_problems,
     weights_problems,
 )
@@ -19,7 +20,19 @@ from prudent.errors import UnknownName
 from prudent.models import MODELS
 from prudent.run_folder import run_id
 from prudent.scopes import Scope
-from prudent.sections import Certification, Data, Evaluation, Identifier, Model, Options, Pair, Seed, Table, Training
+from prudent.sections import (
+    Certification,
+    Data,
+    Evaluation,
+    Identifier,
+    Model,
+    Options,
+    Pair,
+    Seed,
+    Table,
+    Teams,
+    Training,
+)
 from prudent.units import Granularity, Reduction
 
 
@@ -87,6 +100,8 @@ class Method(Table):
 class Settings(Table):
     """A whole study."""
 
+    _later = ("teams",)
+
     name: Identifier = Field(description="the study's name; run folders start with it")
     about: str = Field("", max_length=200, description="one sentence for the page")
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, description="each trains its own dense network")
@@ -97,6 +112,7 @@ class Settings(Table):
     methods: list[Method] = Field(min_length=1)
     evaluation: Evaluation = Evaluation()
     certification: Certification
+    teams: Teams | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -158,6 +174,8 @@ def _problems(study: Settings) -> Iterator[str]:
         yield from comparison_problems(study.evaluation.compare_with, study.methods)
     yield from weights_problems(study)
     yield from resplit_problems(study.certification)
+    if study.teams is not None:
+        yield from team_problems(study, study.teams)
     claim = study.certification.declared
     if claim.method not in names:
         yield str(UnknownName.of("method", claim.method, names))

@@ -23,6 +23,7 @@ from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
 from prudent.store import Store
 from prudent.tables import csv_table
+from prudent.team_results import team_results
 from prudent.types import Certificate
 
 
@@ -131,6 +132,7 @@ def _write(
         "networks": network_results(finished),
         "certificates": [_entry(*address, certificate) for address, certificate in certificates.items()],
         **({"resplits": resampled} if (resampled := resplit_results(finished)) else {}),
+        **({"teams": chosen} if (chosen := team_results(finished)) else {}),
         "other_claims": others,
         "environments": _environments(finished),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

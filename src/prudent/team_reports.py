@@ -1,0 +1,136 @@
+"""A chosen team beside the whole pool, its best member and the dense network, on examples that chose nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prudent.errors import BadInput, SplitMisuse
+from prudent.evaluation import evaluate
+from prudent.intervals import clopper_pearson
+from prudent.tallies import check_members
+from prudent.types import Metric, Predictions
+from prudent.voting import Voting, combine, vote
+from prudent.wording import percent
+
+SHOWN = ("nll", "brier", "ece", "auroc_max_prob", "auroc_entropy")
+"""What is told of each side besides its error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What one prediction of a network costs.
+
+    Args:
+        macs: multiply-accumulates.
+        milliseconds: measured time of one pass over a batch, None if it was not measured.
+    """
+
+    macs: float
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of those that are compared.
+
+    Args:
+        name: "team", "pool", "best member", "dense", or a name given.
+        members: places in the pool; empty for what is not made of its members.
+        cost: number of members / pool size; of the dense network None.
+        metrics: error, nll, brier, ece, and with strangers auroc_max_prob and auroc_entropy. The error is that of the
+            vote asked for; the others are of the mean probability, whatever the vote.
+        change: error of the dense network minus this one's, on the same examples; above 0 = better than dense.
+        price: of all members one after the other.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    cost: float | None
+    metrics: dict[str, Metric]
+    change: float | None
+    price: Price | None
+
+
+def compare_team(
+    members: Sequence[Predictions],
+    teams: dict[str, Sequence[int]],
+    *,
+    best: int,
+    dense: Predictions | None = None,
+    ood: Sequence[Predictions] | None = None,
+    dense_ood: Predictions | None = None,
+    prices: Sequence[Price] | None = None,
+    dense_price: Price | None = None,
+    voting: Voting = "soft",
+) -> tuple[Side, ...]:
+    """Set chosen teams beside the whole pool, its best member and the dense network.
+
+        cost(team) = members of the team / members of the pool;    MACs and time of a team: the sum of its members'
+
+    Args:
+        members: predictions of every member of the pool on the *test* split, labelled.
+        teams: name of each team -> places of its members, chosen on other examples.
+        best: place of the best member, chosen on other examples too.
+        dense: the dense network's predictions on the same examples.
+        ood: what every member answers to strangers, in the same order.
+        dense_ood: what the dense network answers to them.
+        prices, dense_price: of every member, and of the dense network.
+        voting: how teams and the pool decide.
+
+    Returns: the teams in their order, then "pool", "best member", and with `dense` "dense".
+
+    Raises:
+        SplitMisuse: predictions of another split than test; strangers that are none.
+        BadInput: members that do not belong together, places outside the pool, lists of other lengths than the pool.
+    """
+    check_members(members)
+    for given, split in ((members, "test"), ([dense] if dense else [], "test"), (ood or [], "ood")):
+        for one in given:
+            if one.split != split:
+                raise SplitMisuse(f"teams are reported on the {split} split; these predictions come from {one.split!r}")
+    for what, listed in (("predictions of strangers", ood), ("prices", prices)):
+        if listed is not None and len(listed) != len(members):
+            raise BadInput(f"a pool of {len(members)} members needs as many {what}; got {len(listed)}")
+    sides = {**{name: tuple(team) for name, team in teams.items()}, "pool": tuple(range(len(members)))}
+    found = []
+    for name, team in {**sides, "best member": (best,)}.items():
+        if not team or len(set(team)) < len(team) or not all(0 <= i < len(members) for i in team):
+            raise BadInput(f"{name} names members by different places 0 .. {len(members) - 1}; got {list(team)}")
+        chosen = [members[i] for i in team]
+        strangers = None if ood is None else [ood[i] for i in team]
+        price = None if prices is None else _total([prices[i] for i in team])
+        metrics = _metrics(chosen, strangers, voting)
+        cost = len(team) / len(members)
+        found.append(Side(name=name, members=team, cost=cost, metrics=metrics, change=None, price=price))
+    if dense is None:
+        return tuple(found)
+    metrics = _metrics([dense], None if dense_ood is None else [dense_ood], voting)
+    found.append(Side(name="dense", members=(), cost=None, metrics=metrics, change=None, price=dense_price))
+    error = metrics["error"].value
+    return tuple(
+        Side(
+            name=side.name, members=side.members, cost=side.cost, metrics=side.metrics,
+            change=error - side.metrics["error"].value, price=side.price,
+        )
+        for side in found
+    )  # fmt: skip
+
+
+def _metrics(members: list[Predictions], ood: list[Predictions] | None, voting: Voting) -> dict[str, Metric]:
+    one = len(members) == 1
+    joined, strangers = members[0], ood[0] if ood is not None and one else None
+    if not one:
+        joined, strangers = combine(members), None if ood is None else combine(ood)
+    found = evaluate(joined, ood=strangers)
+    wrong, n = int(np.count_nonzero(vote(members, voting=voting) != joined.labels)), joined.n
+    lo, hi = clopper_pearson(wrong, n)
+    error = Metric(value=wrong / n, lo=lo, hi=hi, interval=f"{percent(0.95)} Clopper-Pearson")
+    return {"error": error, **{name: found[name] for name in SHOWN if name in found}}
+
+
+def _total(prices: Sequence[Price]) -> Price:
+    times = [price.milliseconds for price in prices if price.milliseconds is not None]
+    return Price(
+        macs=sum(price.macs for price in prices), milliseconds=sum(times) if len(times) == len(prices) else None
+    )
