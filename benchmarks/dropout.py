@@ -14,12 +14,13 @@ class Branching(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(1, 16, 5, padding=2)
-        self.dropout, self.head = nn.Dropout(0.5), nn.Linear(16 * 16, 10)
+        self.left, self.right = nn.Conv2d(1, 32, 3, padding=1), nn.Conv2d(1, 32, 5, padding=2)
+        self.mixed = nn.Conv2d(32, 32, 3, padding=1)
+        self.dropout, self.head = nn.Dropout(0.5), nn.Linear(32 * 4, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        both = torch.relu(self.left(x)) + torch.relu(self.right(x))
-        answer: Tensor = self.head(self.dropout(nn.functional.adaptive_avg_pool2d(both, 4).flatten(1)))
+        both = torch.relu(self.mixed(torch.relu(self.left(x)) + torch.relu(self.right(x))))
+        answer: Tensor = self.head(self.dropout(nn.functional.adaptive_avg_pool2d(both, 2).flatten(1)))
         return answer
 
 
