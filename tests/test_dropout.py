@@ -222,9 +222,10 @@ def transposed(net, x):
         (of_weights, None, "what all examples share"),
         (read_twice, None, "writes over a tensor that is also read elsewhere"),
         (across, None, "depends on the other"),
+        (lambda net, x: net.head(net.drop(net.first(x.abs_()))), None, "writes over a tensor that is also read else"),
         (transposed, None, "examples are mixed with another dimension"),
     ],
-    ids=["functional", "noise", "own", "branch", "weights", "in place", "across", "transposed"],
+    ids=["functional", "noise", "own", "branch", "weights", "in place", "across", "of the input", "transposed"],
 )  # fmt: skip
 def test_what_cannot_be_cut_is_sampled_by_full_passes_and_says_why(forward, drop, why):
     model, x = Odd(forward, drop=drop).eval(), images(6)[0]
@@ -340,7 +341,7 @@ def test_refusals():
     model, x = bare(), images(5)[0]
     with pytest.raises(BadInput, match="between 0 and 1; got 1"):
         with_dropout(model, rate=1.0, example=x)
-    with pytest.raises(BadInput, match="Sequential ends otherwise: name a layer"):
+    with pytest.raises(BadInput, match="logits of Sequential are not what a linear layer says"):
         with_dropout(nn.Sequential(*model, nn.Softmax(dim=1)), rate=0.5, example=x)
     with pytest.raises(BadInput, match="say how many with mc_samples"):
         predict(model, [x], split="test", mc_dropout=0.5)

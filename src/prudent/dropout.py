@@ -11,7 +11,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.dropout_graph import Halves, drops, halve
 from prudent.errors import BadInput, UnknownName
-from prudent.network import duplicate, evaluating, is_sequence, logits_of, run
+from prudent.heads import head_of
+from prudent.network import duplicate, is_sequence, logits_of, run
 
 ROWS = 8192
 """Most examples x samples in one batch under dropout."""
@@ -96,7 +97,7 @@ def with_dropout(model: nn.Module, *, rate: float, example: Tensor, layer: str |
     linears = {name: module for name, module in copied.named_modules() if type(module) is nn.Linear}
     if layer is not None and layer not in linears:
         raise UnknownName.of("linear layer", layer, linears)
-    head = linears[layer] if layer is not None else _head(copied, linears, example)
+    head = linears[layer] if layer is not None else head_of(copied, example)[1]
     dropped = _DroppedLinear(head, rate)
     if copied is head:
         return dropped
@@ -119,27 +120,6 @@ class _DroppedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         return super().forward(self.dropout(input))
-
-
-def _head(model: nn.Module, linears: dict[str, nn.Linear], example: Tensor) -> nn.Linear:
-    found: list[tuple[nn.Linear, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda module, _, output: found.append((module, output)))
-        for module in linears.values()
-    ]
-    try:
-        with torch.no_grad(), evaluating(model):
-            answer = logits_of(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for module, output in reversed(found):
-        if output is answer or (output.shape == answer.shape and torch.equal(output, answer)):
-            return module
-    raise BadInput(
-        f"dropout goes before the linear layer that answers the logits; {type(model).__name__} ends otherwise: name a "
-        "layer with layer=..."
-    )
 
 
 def _insert(graph: fx.GraphModule, rate: float) -> None:
@@ -183,7 +163,7 @@ def _sample_parts(model: nn.Module, parts: Sequence[nn.Module], inputs: Tensor, 
     crossing = inputs
     inputs = crossing.clone()  # what follows may write over it
     for part in parts[first:]:  # without dropout, to know how large it gets
-        inputs = run(part, inputs)
+        inputs = logits_of(part, inputs, rows=size) if part is parts[-1] else run(part, inputs)
         widest = max(widest, inputs.numel() * inputs.element_size() // size)
     answers = []
     with _dropping(model):

@@ -14,6 +14,9 @@ from prudent.network import evaluating, fingerprint, logits_of, seeded
 from prudent.seeds import stream
 from prudent.types import Predictions, Split
 
+FEW = 16
+"""So many examples show whether a network can be sampled cheaply."""
+
 
 def predict(
     model: nn.Module,
@@ -48,7 +51,7 @@ def predict(
 
     Source: Gal, Ghahramani 2016, "Dropout as a Bayesian Approximation", arXiv:1506.02142, for mc_samples.
     """
-    split = _split(batches, split)
+    split = split_of(batches, split)
     _check_dropout(model, mc_samples, mc_dropout)
     logits: list[Tensor] = []
     labels: list[Tensor] = []
@@ -56,7 +59,7 @@ def predict(
     sample: Sampler | None = None
     with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
-            inputs, truth = _parted(batch)
+            inputs, truth = parted(batch)
             labels += [] if truth is None else [truth]
             inputs = inputs.to(device)
             if mc_samples is not None and sample is None:
@@ -82,7 +85,7 @@ def predict(
     )
 
 
-def _parted(batch: object) -> tuple[Tensor, Tensor | None]:
+def parted(batch: object) -> tuple[Tensor, Tensor | None]:
     """Inputs and labels of one batch, or a refusal: labels are never rounded to classes."""
     given = list(batch) if isinstance(batch, (tuple, list)) else [batch]
     parts = [part for part in given if isinstance(part, Tensor)]
@@ -97,7 +100,12 @@ def _parted(batch: object) -> tuple[Tensor, Tensor | None]:
     return inputs, truth
 
 
-def _split(batches: Iterable[Batch], split: Split | None) -> Split:
+def split_of(batches: Iterable[Batch], split: Split | None) -> Split:
+    """What these examples are for, as the caller or the batches themselves say.
+
+    Raises:
+        SplitMisuse: the two contradict each other, or neither says it.
+    """
     own = batches.split if isinstance(batches, Batches) else None
     if own is not None and split is not None and own != split:
         raise SplitMisuse(f"these batches are of the {own!r} split; they cannot be predicted as split={split!r}")
@@ -108,11 +116,12 @@ def _split(batches: Iterable[Batch], split: Split | None) -> Split:
 
 
 def _sampler(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> Sampler:
+    few = inputs[:FEW].clone()  # a network may write over them
     with seeded(0):  # what is tried here must not move what is drawn later
-        inputs = inputs.clone()  # a network may write over them
-        logits_of(model, inputs)  # one that does not run is refused in its own words
-        sampled = model if mc_dropout is None else with_dropout(model, rate=mc_dropout, example=inputs)
-        found, note = sampler(sampled, inputs)
+        sampled = model if mc_dropout is None else with_dropout(model, rate=mc_dropout, example=few)
+        found, note = sampler(sampled, few)
+        if note:
+            logits_of(model, inputs.clone())  # a network that does not run is refused in its own words
     announce(note)
     return found
 
