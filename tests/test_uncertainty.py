@@ -4,7 +4,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from prudent.errors import BadInput
 from prudent.types import Predictions
-from prudent.uncertainty import expected_entropy, mutual_information, predictive_entropy
+from prudent.uncertainty import expected_entropy, mutual_information, predictive_entropy, variation_ratio
 from tests.conftest import predictions
 
 
@@ -17,8 +17,28 @@ def test_against_reference(oracle):
         (predictive_entropy, "predictive_entropy"),
         (expected_entropy, "expected_entropy"),
         (mutual_information, "bald_mi"),
+        (variation_ratio, "variation_ratio_votes"),
+        (lambda p: mutual_information(p) / np.log(2), "bald_bits"),
+        (lambda p: predictive_entropy(p) / np.log(3), "predictive_entropy_normalised"),
+        (lambda p: 1 - p.probabilities.max(axis=1), "one_minus_mean_maxclass_prob"),
     ):
         np.testing.assert_allclose(function(p), v["expected"][key], atol=1e-6)
+    # on the last example the mean decides for another class than most members: votes are counted, not the mean
+    assert variation_ratio(p)[2] != v["expected"]["variation_ratio_of_mean_argmax"][2]
+
+
+def test_variation_ratio_by_counting():
+    p = predictions(60, 4, members=7, seed=5)
+    for i, found in enumerate(variation_ratio(p)):
+        votes = [int(p.logits[m, i].argmax()) for m in range(7)]
+        assert found == pytest.approx(1 - max(votes.count(c) for c in range(4)) / 7, abs=1e-15)
+
+
+def test_variation_ratio_of_members_that_agree_and_of_ties():
+    one = predictions(20, 3).logits
+    assert (variation_ratio(Predictions(logits=np.stack([one] * 4), split="test")) == 0).all()
+    tied = np.array([[[1.0, 1.0, 0.0]], [[0.0, 1.0, 1.0]], [[2.0, 0.0, 1.0]]], np.float32)
+    assert variation_ratio(Predictions(logits=tied, split="test"))[0] == pytest.approx(1 / 3)
 
 
 def test_entropy_agrees_with_scipy():
@@ -61,5 +81,6 @@ def test_contradicting_members_know_everything():
 
 
 def test_refuses_single_networks():
-    with pytest.raises(BadInput, match="mc_samples"):
-        mutual_information(predictions())
+    for function in (mutual_information, variation_ratio):
+        with pytest.raises(BadInput, match="mc_samples"):
+            function(predictions())

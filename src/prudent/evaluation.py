@@ -30,10 +30,11 @@ def evaluate(
 
     Returns: metrics by name; those that need what was not given are absent.
         with labels: error, worst_class_error, nll (nats), brier (in [0, 2]), ece; always: confidence, entropy (nats).
-        with members: expected_entropy, mutual_information (nats). `entropy` is then that of the mean probability.
+        with members: expected_entropy, mutual_information (nats), variation_ratio. `entropy` is then that of the mean
+        probability.
         with dense: disagreement.
         with ood: auroc_S, fpr_ood_at_tpr95_id_S, fpr_id_at_tpr95_ood_S for S in max_prob, entropy; ood_confidence,
-        ood_entropy, and with members ood_mutual_information.
+        ood_entropy, and with members ood_mutual_information and the like.
 
     Raises:
         SplitMisuse: predictions on the certification split (it is for the certificate alone) or the train split.
@@ -87,6 +88,7 @@ def _sureness(predictions: Predictions, *, prefix: str) -> dict[str, Metric]:
     if predictions.members is not None:
         values["expected_entropy"] = uncertainty.expected_entropy(predictions)
         values["mutual_information"] = uncertainty.mutual_information(predictions)
+        values["variation_ratio"] = uncertainty.variation_ratio(predictions)
     return {prefix + k: Metric(value=float(v.mean()), better="neither") for k, v in values.items()}
 
 

@@ -1,21 +1,21 @@
 """(network, batches) -> Predictions: the only bridge from networks to statistics."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.batches import Batch, Batches
+from prudent.dropout import Sampler, announce, sampler, with_dropout
+from prudent.dropout_graph import drops
 from prudent.errors import BadInput, SplitMisuse
-from prudent.network import evaluating, fingerprint, is_sequence, logits_of, run, seeded
+from prudent.network import evaluating, fingerprint, logits_of, seeded
 from prudent.seeds import stream
 from prudent.types import Predictions, Split
 
-ROWS = 8192
-"""Most examples x samples in one forward pass under dropout."""
+FEW = 16
+"""So many examples show whether a network can be sampled cheaply."""
 
 
 def predict(
@@ -24,6 +24,7 @@ def predict(
     *,
     split: Split | None = None,
     mc_samples: int | None = None,
+    mc_dropout: float | None = None,
     seed: int = 0,
 ) -> Predictions:
     """Run a network once over all batches, in evaluation mode.
@@ -33,8 +34,11 @@ def predict(
         batches: inputs with labels, or inputs alone; read once.
         split: what the examples are for; may be left out for Batches that know it, and must not contradict them.
         mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only dropout is
-            active then; batch normalisation and everything else stay in evaluation mode.
-        seed: for dropout; the global generators are not touched.
+            active then; batch normalisation and everything else stay in evaluation mode. What comes before the first
+            dropout is computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
+        mc_dropout: for a network without dropout, the rate of one that is put before its head, in (0, 1).
+        seed: for dropout; the global generators are not touched. Its samples are the same for the same seed, batches,
+            version of prudent and machine.
 
     Returns: logits (n, classes), or (mc_samples, n, classes), with fingerprints of examples and network.
 
@@ -42,23 +46,25 @@ def predict(
         BadInput: no batches, some with and some without labels, a network that does not run on them or does not answer
             one row of logits for each input, NaN or infinite logits, labels that are no integers or outside the
             classes, mc_samples < 2; a network without dropout, or whose samples are all the same, where samples are
-            asked for.
+            asked for; mc_dropout without mc_samples, or for a network that has dropout.
         SplitMisuse: `split` contradicts the batches, or neither names one.
 
     Source: Gal, Ghahramani 2016, "Dropout as a Bayesian Approximation", arXiv:1506.02142, for mc_samples.
     """
-    split = _split(batches, split)
-    if mc_samples is not None:
-        _check_dropout(model, mc_samples)
+    split = split_of(batches, split)
+    _check_dropout(model, mc_samples, mc_dropout)
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    sample: Sampler | None = None
     with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
-            inputs, truth = _parted(batch)
+            inputs, truth = parted(batch)
             labels += [] if truth is None else [truth]
             inputs = inputs.to(device)
-            answer = logits_of(model, inputs) if mc_samples is None else _sample(model, inputs, mc_samples)
+            if mc_samples is not None and sample is None:
+                sample = _sampler(model, inputs, mc_dropout)
+            answer = logits_of(model, inputs) if sample is None else sample(inputs, mc_samples or 0)
             logits.append(answer.float().cpu())
     if not logits:
         raise BadInput(f"there is nothing to predict: the batches of the {split!r} split are empty")
@@ -79,7 +85,7 @@ def predict(
     )
 
 
-def _parted(batch: object) -> tuple[Tensor, Tensor | None]:
+def parted(batch: object) -> tuple[Tensor, Tensor | None]:
     """Inputs and labels of one batch, or a refusal: labels are never rounded to classes."""
     given = list(batch) if isinstance(batch, (tuple, list)) else [batch]
     parts = [part for part in given if isinstance(part, Tensor)]
@@ -94,7 +100,12 @@ def _parted(batch: object) -> tuple[Tensor, Tensor | None]:
     return inputs, truth
 
 
-def _split(batches: Iterable[Batch], split: Split | None) -> Split:
+def split_of(batches: Iterable[Batch], split: Split | None) -> Split:
+    """What these examples are for, as the caller or the batches themselves say.
+
+    Raises:
+        SplitMisuse: the two contradict each other, or neither says it.
+    """
     own = batches.split if isinstance(batches, Batches) else None
     if own is not None and split is not None and own != split:
         raise SplitMisuse(f"these batches are of the {own!r} split; they cannot be predicted as split={split!r}")
@@ -104,58 +115,29 @@ def _split(batches: Iterable[Batch], split: Split | None) -> Split:
     return known
 
 
-def _check_dropout(model: nn.Module, mc_samples: int) -> None:
+def _sampler(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> Sampler:
+    few = inputs[:FEW].clone()  # a network may write over them
+    with seeded(0):  # what is tried here must not move what is drawn later
+        sampled = model if mc_dropout is None else with_dropout(model, rate=mc_dropout, example=few)
+        found, note = sampler(sampled, few)
+        if note:
+            logits_of(model, inputs.clone())  # a network that does not run is refused in its own words
+    announce(note)
+    return found
+
+
+def _check_dropout(model: nn.Module, mc_samples: int | None, mc_dropout: float | None) -> None:
+    if mc_samples is None:
+        if mc_dropout is not None:
+            raise BadInput("mc_dropout is the rate of dropout samples: say how many with mc_samples=...")
+        return
     if mc_samples < 2:
         raise BadInput(f"dropout samples are compared with each other: mc_samples must be 2 or more; got {mc_samples}")
-    if not any(_drops(module) for module in model.modules()):
+    present = any(drops(module) for module in model.modules())
+    if mc_dropout is not None and present:
+        raise BadInput(f"{type(model).__name__} has dropout already: leave mc_dropout out")
+    if mc_dropout is None and not present:
         raise BadInput(
             f"{type(model).__name__} has no dropout module with a rate above 0 (functional dropout is not seen): "
-            "leave mc_samples out, or use an architecture with dropout"
+            "leave mc_samples out, use an architecture with dropout, or put one before the head with mc_dropout=..."
         )
-
-
-def _drops(module: nn.Module) -> bool:
-    return isinstance(module, _DropoutNd) and module.p > 0
-
-
-def _sample(model: nn.Module, inputs: Tensor, samples: int) -> Tensor:
-    """(samples, batch, classes) answers with dropout active.
-
-    What comes before the first dropout of a plain network is the same for every sample and is computed once; the rest
-    sees all samples as one large batch. Exact in distribution, since dropout draws each row by itself.
-    """
-    size = len(inputs)
-    # not children(), which leaves out a module that occurs again
-    parts = [part for part in model._modules.values() if part is not None] if is_sequence(model) else [model]
-    first = next(i for i, part in enumerate(parts) if any(_drops(module) for module in part.modules()))
-    for part in parts[:first]:
-        inputs = run(part, inputs)
-    *rest, last = parts[first:]
-    answers = []
-    with _dropping(model):
-        for many in _portions(samples, max(1, ROWS // max(1, size))):
-            rows = inputs.repeat(many, *[1] * (inputs.ndim - 1))
-            for part in rest:
-                rows = run(part, rows)
-            answer = logits_of(last, rows, rows=many * size)
-            answers.append(answer.reshape(many, size, -1))
-    return torch.cat(answers)
-
-
-@contextmanager
-def _dropping(model: nn.Module) -> Iterator[None]:
-    """Dropout modules in training mode, everything else as it is."""
-    modules = [module for module in model.modules() if isinstance(module, _DropoutNd)]
-    for module in modules:
-        module.train()
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.eval()
-
-
-def _portions(total: int, largest: int) -> Iterator[int]:
-    while total > 0:
-        yield min(total, largest)
-        total -= largest

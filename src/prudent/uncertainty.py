@@ -48,6 +48,27 @@ def mutual_information(predictions: Predictions) -> Float64[np.ndarray, " n"]:
     return cut_off
 
 
+def variation_ratio(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """Share of members that do not vote for the class with the most votes: (n,), in [0, 1 - 1 / classes].
+
+        v = 1 - max over classes of (votes for the class) / members
+
+    A member votes for its most probable class, the lowest class index where several tie. Others count the votes against
+    the class with the highest mean probability, which may be another one and then gives more.
+
+    Raises:
+        BadInput: predictions without members.
+
+    Source: Freeman 1965, "Elementary Applied Statistics"; Gal 2016, "Uncertainty in Deep Learning", section 3.3.1.
+    """
+    members = _members(predictions)
+    votes = predictions.logits.argmax(axis=-1)
+    counts = np.zeros((predictions.n, predictions.classes), np.int64)
+    np.add.at(counts, (np.arange(predictions.n), votes), 1)
+    share: Float64[np.ndarray, " n"] = 1 - counts.max(axis=1) / members
+    return share
+
+
 def _entropy(log_probabilities: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
     # from log probabilities: -p ln p keeps the digits of ln p where p rounds to 1
     result: Float64[np.ndarray, ...] = -(np.exp(log_probabilities) * log_probabilities).sum(axis=-1)

@@ -50,13 +50,16 @@ class Trace:
     layouts: dict[object, Any] = field(default_factory=dict)
 
 
-def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torch.export.ExportedProgram:
+def export(
+    model: nn.Module, example: Example, *, dynamic: bool = False, training: Sequence[nn.Module] = ()
+) -> torch.export.ExportedProgram:
     """The network's graph in evaluation mode. Modes, gradients and the random state are left as they were.
 
     Args:
         model: not changed.
         example: inputs; their values do not matter.
         dynamic: let the first dimension of every input vary, where the network allows it.
+        training: modules of it that are in training mode all the same.
 
     Raises:
         CannotPrune: it cannot be exported; says why.
@@ -78,6 +81,8 @@ def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torc
             _quiet(),
         ):
             warnings.simplefilter("ignore")
+            for module in training:
+                module.training = True
             program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise CannotPrune(
