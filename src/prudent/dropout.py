@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from prudent.copying import duplicate
 from prudent.dropout_graph import Halves, drops, halve
 from prudent.errors import BadInput, UnknownName
 from prudent.heads import head_of
-from prudent.network import duplicate, is_sequence, logits_of, run
+from prudent.network import is_sequence, logits_of, run
 
 ROWS = 8192
 """Most examples x samples in one batch under dropout."""

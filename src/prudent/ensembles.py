@@ -9,11 +9,12 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call, stack_module_state
 
 from prudent.batches import Batch
+from prudent.copying import duplicate
 from prudent.errors import BadInput
 from prudent.granularities import removed_elements, zero
 from prudent.latency import take_turns
 from prudent.masks import Mask
-from prudent.network import duplicate, evaluating, fingerprint, logits_of
+from prudent.network import evaluating, fingerprint, logits_of
 from prudent.prediction import predict
 from prudent.pruning import Pruned
 from prudent.surgery.shrinking import Shrunk
