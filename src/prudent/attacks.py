@@ -60,11 +60,11 @@ def fgsm(
     Source: Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples", arXiv:1412.6572; the step for l2
     as in Madry et al. 2018.
     """
-    _check(inputs, labels, radius, norm, box)
+    check_attack(inputs, labels, radius, norm, box)
     inputs = inputs.detach()
     with evaluating(model):
         _, gradient = _margin_and_gradient(model, inputs, labels)
-        there = _within(inputs, radius * _direction(gradient, norm), radius, norm, box)
+        there = into_ball(inputs, radius * steepest(gradient, norm), radius, norm, box)
         margins, _ = _margin_and_gradient(model, there, labels)
     return Attacked(inputs=there, margins=margins)
 
@@ -106,7 +106,7 @@ def pgd(
     Source: Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks", arXiv:1706.06083; there
     the last point counts, here the best.
     """
-    _check(inputs, labels, radius, norm, box)
+    check_attack(inputs, labels, radius, norm, box)
     if steps < 0 or restarts < 1 or (step is not None and not step > 0):
         raise BadInput(
             f"PGD needs steps >= 0, restarts >= 1 and a step above 0; got steps={steps}, restarts={restarts} and "
@@ -122,17 +122,18 @@ def pgd(
         margins, _ = _margin_and_gradient(model, inputs, labels)
         best = Attacked(inputs=inputs, margins=margins)
         for _ in range(restarts):
-            here = _within(inputs, _random(draws, inputs, radius, norm), radius, norm, box)
+            here = into_ball(inputs, points_of_ball(draws, inputs, radius, norm), radius, norm, box)
             for turn in range(steps + 1):
                 margins, gradient = _margin_and_gradient(model, here, labels)
-                best = _better(best, here, margins)
+                best = better_of(best, here, margins)
                 if turn < steps:
-                    change = here + length * _direction(gradient, norm) - inputs
-                    here = _within(inputs, change, radius, norm, box)
+                    change = here + length * steepest(gradient, norm) - inputs
+                    here = into_ball(inputs, change, radius, norm, box)
     return best
 
 
-def _check(inputs: Tensor, labels: Tensor, radius: float, norm: str, box: Box | None) -> None:
+def check_attack(inputs: Tensor, labels: Tensor, radius: float, norm: str, box: Box | None) -> None:
+    """Refuse what an attack cannot start from; what it wants stands at `fgsm`."""
     if norm not in ("linf", "l2"):
         raise BadInput(f"the norm of an attack is 'linf' or 'l2'; got {norm!r}")
     if not 0 <= radius < math.inf:
@@ -173,7 +174,8 @@ def _lengths(values: Tensor) -> Tensor:
     return lengths.reshape(-1, *[1] * (values.ndim - 1))
 
 
-def _direction(gradient: Tensor, norm: str) -> Tensor:
+def steepest(gradient: Tensor, norm: str) -> Tensor:
+    """The change of length 1 in the norm along which the loss rises most; 0 where the gradient is."""
     if norm == "linf":
         return gradient.sign()
     # divided twice, since the square of a small gradient is 0
@@ -182,7 +184,7 @@ def _direction(gradient: Tensor, norm: str) -> Tensor:
     return scaled / _lengths(scaled).masked_fill(largest == 0, 1.0)
 
 
-def _within(inputs: Tensor, change: Tensor, radius: float, norm: str, box: Box | None) -> Tensor:
+def into_ball(inputs: Tensor, change: Tensor, radius: float, norm: str, box: Box | None) -> Tensor:
     """The nearest allowed change, added. Cutting to the box cannot leave the ball, since the inputs are in the box."""
     if norm == "linf":
         change = change.clamp(-radius, radius)
@@ -192,7 +194,7 @@ def _within(inputs: Tensor, change: Tensor, radius: float, norm: str, box: Box |
     return inputs + change if box is None else (inputs + change).clamp(*box)
 
 
-def _random(draws: Draws, inputs: Tensor, radius: float, norm: str) -> Tensor:
+def points_of_ball(draws: Draws, inputs: Tensor, radius: float, norm: str) -> Tensor:
     """Uniformly distributed points of the ball."""
     shape = inputs.shape[1:]
     if norm == "linf":
@@ -203,7 +205,8 @@ def _random(draws: Draws, inputs: Tensor, radius: float, norm: str) -> Tensor:
     return radius * reach * outward / _lengths(outward)
 
 
-def _better(best: Attacked, inputs: Tensor, margins: Tensor) -> Attacked:
+def better_of(best: Attacked, inputs: Tensor, margins: Tensor) -> Attacked:
+    """Of each example the one of two perturbed inputs whose margin is larger, the first if they are equal."""
     more = margins > best.margins
     wide = more.reshape(-1, *[1] * (inputs.ndim - 1))
     return Attacked(
