@@ -109,3 +109,74 @@ def test_a_cut_shares_nothing_with_the_original_and_keeps_its_memory_format():
     small = apply_plan(model, Plan(slices={"first.weight": kept}))
     assert torch.equal(small.first.weight, model.first.weight[[0, 2, 5]][:, 1:])
     assert small.first.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class Slotted(nn.Module):
+    """Says how its state is to be stored, so that a copy must ask it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.secret = nn.Linear(2, 2), [1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in vars(self).items() if key != "secret"}
+
+
+class Counted(nn.Module):
+    """Does something of its own with the state that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.times = nn.Linear(2, 2), 0
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(state)
+        self.times = self.times + 1
+
+
+def test_modules_that_say_how_they_are_copied_are_asked():
+    new = duplicate(nn.Sequential(Slotted(), Counted()))
+    assert not hasattr(new[0], "secret")
+    assert new[1].times == 1
+    assert torch.equal(copy.deepcopy(Counted()).layer.weight * 0, new[1].layer.weight * 0)
+
+
+def test_shared_modules_cycles_and_containers_are_shared_in_the_copy_too():
+    shared = nn.Linear(3, 3)
+    inner = nn.Sequential(shared, nn.ReLU())
+    model = nn.Sequential(nn.Sequential(nn.Identity(), shared), inner, nn.BatchNorm1d(3))
+    model[1].above = [model]  # in a list, so that it is no child
+    numbers = [1, 2]
+    model[0].numbers, model[2].numbers, model.nested = numbers, numbers, {"a": {"b": [shared.weight], 3: (4, [5])}}
+    model[0].kind, model[0].names = nn.ReLU, {"x", "y"}
+    new = duplicate(model)
+    assert new[0][1] is new[1][0] is not shared
+    assert new[1].above[0] is new
+    assert new[0].numbers is new[2].numbers is not numbers
+    assert new[0].numbers == [1, 2]
+    assert new.nested["a"]["b"][0] is new[1][0].weight
+    assert new.nested["a"][3] == (4, [5])
+    assert new.nested["a"][3][1] is not model.nested["a"][3][1]
+    assert (new[0].kind, new[0].names) == (nn.ReLU, {"x", "y"})
+    assert new[0].names is not model[0].names
+    assert new[2].running_mean is not model[2].running_mean
+    assert list(vars(new)) == list(vars(model))
+
+
+def test_a_copy_is_that_of_deepcopy():
+    models = [
+        residual(), tied(), nn.Transformer(8, 2, 1, 1, 16, batch_first=True), nn.LSTM(3, 4, 2, bidirectional=True),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.LazyLinear(3)), nn.ParameterList([torch.ones(2)]),
+    ]  # fmt: skip
+    for model in models:
+        got, expected = duplicate(model), copy.deepcopy(model)
+        assert repr(got) == repr(expected)
+        for (path, mine), theirs in zip(got.named_modules(), expected.modules(), strict=True):
+            assert type(mine) is type(theirs)
+            assert list(vars(mine)) == list(vars(theirs)), path
+            plain = {k: v for k, v in vars(mine).items() if isinstance(v, (int, float, str, tuple, type(None)))}
+            assert {k: vars(theirs)[k] for k in plain} == plain, path
+        for (name, value), other in zip(tensors(got).items(), tensors(expected).values(), strict=True):
+            assert type(value) is type(other), name
+            if not nn.parameter.is_lazy(value):
+                assert torch.equal(value, other), name

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from prudent.building import build as build_model
 from prudent.errors import BadInput
 from prudent.granularities import removed_elements
+from prudent.low_rank.factorisation import Factorised
+from prudent.low_rank.folding import Factors
+from prudent.low_rank.replacement import factorised_like
 from prudent.masks import Mask
 from prudent.models import MODELS
-from prudent.network import fingerprint
+from prudent.network import fingerprint, parameters
 from prudent.pruning import Pruned
 from prudent.surgery import graphs
 from prudent.surgery.cutting import covered, plan_of
@@ -56,7 +59,7 @@ def _builder(about: Mapping[str, Any], build: Callable[[], nn.Module] | None) ->
 
 def assemble(
     about: Mapping[str, Any], tensors: dict[str, Tensor], build: Callable[[], nn.Module] | None
-) -> nn.Module | Pruned | Shrunk:
+) -> nn.Module | Pruned | Shrunk | Factorised:
     """The network that `pack` described.
 
     Args:
@@ -69,6 +72,8 @@ def assemble(
     """
     if about["kind"] == "plain":
         return _filled(_builder(about, build)(), tensors, about)
+    if about["kind"] == "low rank":
+        return _factorised(about, tensors, build)
     mask = stored_mask(about, tensors)
     if about["kind"] == "smaller":
         return _smaller(about, tensors, mask, build)
@@ -84,6 +89,23 @@ def assemble(
         scope=about["scope"],
         requested=about["requested"],
     )
+
+
+def _factorised(
+    about: Mapping[str, Any], tensors: dict[str, Tensor], build: Callable[[], nn.Module] | None
+) -> Factorised:
+    original = _builder(about, build)()
+    if parameters(original) != about["params_before"]:
+        raise BadInput(
+            f"the saved network of low rank was made from {about['params_before']:,} parameters; the one to load it "
+            f"into has {parameters(original):,}: build the architecture that was factorised"
+        )
+    plan = {name: Factors(scheme=scheme, groups=groups, rank=rank) for name, scheme, groups, rank in about["factors"]}
+    model = _filled(factorised_like(original, plan), tensors, about)
+    return Factorised(
+        model=model, plan=plan, errors=about["errors"], left_alone=about["left_alone"], method=about["method"],
+        params_before=about["params_before"], params=parameters(model),
+    )  # fmt: skip
 
 
 def _smaller(

@@ -68,8 +68,8 @@ def export_onnx(
     anything is written: a file that disagrees never exists under that name.
 
     Args:
-        network: a plain, masked (`Pruned`) or smaller (`Shrunk`) network that takes one tensor and answers one, with
-            one row for each input. Not changed: nor its modes, gradients, or random generators.
+        network: a plain, masked (`Pruned`), smaller (`Shrunk`) or factorised network that takes one tensor and answers
+            one, with one row for each input. Not changed: nor its modes, gradients, or random generators.
         path: of the file; replaced if it is there.
         example: inputs (n, ...), n >= 1.
         check: real inputs (m, ...) to compare on; `example` if left out.

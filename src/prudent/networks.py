@@ -3,6 +3,7 @@
 A masked network stores of each pruned parameter the kept values, and a mask of 1 bit a unit; a smaller network stores
 its own layers and, 1 bit a channel, which channels of the original it keeps. Of networks that were traced the file also
 says what their units cover; of those that left the user's class it holds the graph, so that they need no class to load.
+A network of low rank stores its factors, and of each layer the folding, groups and rank by which it became two.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from prudent.assembling import Architecture, assemble, stored_mask
 from prudent.errors import BadInput, PrudentError, reason
 from prudent.files import read_file, write_whole
 from prudent.granularities import removed_elements
+from prudent.low_rank.factorisation import Factorised
 from prudent.masks import Mask
 from prudent.network import parameters
 from prudent.pruning import Pruned
@@ -33,7 +35,7 @@ DESCRIPTION = "network.json"
 NUMBERS = "network.safetensors"
 PLAN = "plan.json"
 
-Saved = nn.Module | Pruned | Shrunk
+Saved = nn.Module | Pruned | Shrunk | Factorised
 
 
 def save(network: Saved, folder: str | Path, *, architecture: Architecture | None = None) -> Path:
@@ -43,8 +45,8 @@ def save(network: Saved, folder: str | Path, *, architecture: Architecture | Non
     original's parameters are left.
 
     Args:
-        network: a plain, a masked (`Pruned`) or a smaller (`Shrunk`) network; not changed. After more training, put
-            the trained module in its place first: dataclasses.replace(pruned, model=trained).
+        network: a plain, a masked (`Pruned`), a smaller (`Shrunk`) or a factorised (`Factorised`) network; not changed.
+            After more training, put the trained module in its place first: dataclasses.replace(pruned, model=trained).
         folder: made if absent; files of these names in it are replaced.
         architecture: how to build the original, so that `load` needs no `build`.
 
@@ -60,7 +62,7 @@ def save(network: Saved, folder: str | Path, *, architecture: Architecture | Non
 
 
 def load(folder: str | Path, *, build: Callable[[], nn.Module] | None = None) -> Saved:
-    """Read a network that `save` wrote: an nn.Module, a Pruned or a Shrunk, as it was saved.
+    """Read a network that `save` wrote: an nn.Module, a Pruned, a Shrunk or a Factorised, as it was.
 
     Args:
         folder: where it is.
@@ -98,6 +100,8 @@ def pack(network: Saved, *, architecture: Architecture | None = None) -> dict[st
         about |= {"kind": "masked", "score": network.score, "scope": network.scope, "requested": network.requested}
     if isinstance(network, Shrunk):
         about |= {"kind": "smaller"} | _of_smaller(network)
+    if isinstance(network, Factorised):
+        about |= {"kind": "low rank", "parameters": network.params} | _of_factors(network)
     if architecture is not None:
         about["architecture"] = {
             "name": architecture.name,
@@ -265,3 +269,14 @@ def _of_smaller(network: Shrunk) -> dict[str, Any]:
         about["graph"] = graphs.to_text(network.model)
         about["shapes"] = {name: list(own.shape) for name, own in network.plan.slices.items()}
     return about
+
+
+def _of_factors(network: Factorised) -> dict[str, Any]:
+    """How layers became two, in the network's order, which a table of JSON would lose."""
+    return {
+        "factors": [[name, one.scheme, one.groups, one.rank] for name, one in network.plan.items()],
+        "errors": dict(network.errors),
+        "left_alone": dict(network.left_alone),
+        "method": network.method,
+        "params_before": network.params_before,
+    }

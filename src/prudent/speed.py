@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prudent.errors import BadInput, PrudentError
 from prudent.intervals import median_interval
 from prudent.latency import take_turns, threads_of_torch
+from prudent.low_rank.factorisation import Factorised
 from prudent.network import check_runs, macs, parameters
 from prudent.pruning import Pruned
 from prudent.runtimes import Runtime, starter
@@ -81,7 +82,7 @@ class Speeds:
 
 
 def bench(
-    network: nn.Module | Pruned | Shrunk,
+    network: nn.Module | Pruned | Shrunk | Factorised,
     beside: nn.Module,
     example: Tensor,
     *,
@@ -216,7 +217,7 @@ def _odd(odd: Mapping[str, int]) -> list[str]:
     return [note]
 
 
-def _masked(network: nn.Module | Pruned | Shrunk) -> list[str]:
+def _masked(network: nn.Module | Pruned | Shrunk | Factorised) -> list[str]:
     if not isinstance(network, Pruned):
         return []
     note = (

@@ -14,6 +14,7 @@ from prudent.batches import Batches
 from prudent.budgets import macs_left
 from prudent.deadlines import Paced, prune_to_latency
 from prudent.errors import BadInput
+from prudent.low_rank.factorisation import Factorised
 from prudent.masks import Mask
 from prudent.named_networks import Named
 from prudent.network import Scores, macs
@@ -169,6 +170,11 @@ def _start(network: Saved) -> tuple[nn.Module, Mask | None]:
             "a network to prune is plain or masked; this one is smaller already: prune the original further, from its "
             "own folder, so that one plan says what is left of it"
         )
+    if isinstance(network, Factorised):
+        raise BadInput(
+            "a network to prune is plain or masked; the layers of this one are products of two already: prune the "
+            "original, and factorise what comes out"
+        )
     return (network.model, network.mask) if isinstance(network, Pruned) else (network, None)
 
 
@@ -207,7 +213,7 @@ def _size(network: Saved, architecture: Architecture, example: Tensor) -> Size:
     elif isinstance(network, Pruned):
         count = macs_left(network.model, network.mask, example) // len(example)
     else:
-        count = macs(network, example[:1])
+        count = macs(network.model if isinstance(network, Factorised) else network, example[:1])
     return Size(
         parameters=kept_parameters(network),
         macs=count,

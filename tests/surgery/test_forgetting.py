@@ -1,5 +1,7 @@
 """Dropout that a network loses when it becomes a graph: each kind is named, and what works in training is not."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -102,6 +104,7 @@ def test_what_is_lost_is_named(kind, tmp_path):
     assert small.lost == (said,)
     save(small, tmp_path)
     assert load(tmp_path).lost == (said,)
+    assert str(small).splitlines()[-1] == f"lost in training mode: {said}"
     assert cut(part(0.0)).lost == ()
 
 
@@ -117,3 +120,16 @@ def test_a_network_of_the_users_own_class_loses_nothing():
     small = shrink(prune(model, fractions={"linear1": 0.5}, granularity="channel", example=X), X)
     assert (small.form, small.lost) == ("module", ())
     assert random_in_training(small.model)
+
+
+def test_what_a_smaller_network_says_of_itself():
+    model = nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 3))
+    small = shrink(prune(model, fractions={"0": 0.5}, granularity="channel", example=X), X)
+    said = str(small)
+    assert said.startswith("83 parameters and 375 multiply-accumulates; differs from the masked network by ")
+    assert said.endswith(f"on {small.proof.inputs} inputs")
+    told = dataclasses.replace(small, form="graph", kept={"a": "it is odd"}, changing=("b",), lost=("c",))
+    assert str(told).splitlines()[0] == said.replace("accumulates;", "accumulates, as a graph;")
+    assert str(told).splitlines()[1:] == [
+        "kept as zeros: a: it is odd", "normalises over what is left: b", "lost in training mode: c",
+    ]  # fmt: skip

@@ -91,8 +91,8 @@ def _source(inputs: Inputs, architecture: Architecture, *, initial: bool) -> tup
     if "parent" not in inputs:
         return dense, None
     parent = network_of(inputs["parent"], architecture)
-    if isinstance(parent, nn.Module):
-        raise BadInput("the parent of an iterative step must be a pruned network; got a plain one")
+    if not isinstance(parent, (Pruned, Shrunk)):
+        raise BadInput("the parent of an iterative step must be a pruned network; got another one")
     if isinstance(parent, Shrunk):
         return expand(parent.model, dense, parent.plan), parent.mask
     return parent.model, parent.mask
@@ -100,8 +100,8 @@ def _source(inputs: Inputs, architecture: Architecture, *, initial: bool) -> tup
 
 def _mask_of(made: Input, architecture: Architecture) -> Mask:
     network = network_of(made, architecture)
-    if isinstance(network, nn.Module):
-        raise BadInput("the network whose layer counts are copied must be a pruned one; got a plain one")
+    if not isinstance(network, (Pruned, Shrunk)):
+        raise BadInput("the network whose layer counts are copied must be a pruned one; got another one")
     return network.mask
 
 

@@ -184,19 +184,26 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         BadInput: the plan names what the network does not have, or in another shape.
     """
-    tensors = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-    unknown = sorted(set(plan.slices) - set(tensors))
+    whole = _tensors(model)
+    unknown = sorted(set(plan.slices) - set(whole))
     if unknown:
         raise BadInput(f"the plan is about {unknown[0]!r}, which the network does not have")
     # cut while it is copied: what goes is never copied, and whatever holds a tensor holds the cut one afterwards
     cut: dict[int, Tensor] = {}
-    for name, own in plan.slices.items():
-        whole = tensors[name]
-        if id(whole) not in cut:
-            kept = own.copied(whole.detach())
-            cut[id(whole)] = nn.Parameter(kept, whole.requires_grad) if isinstance(whole, nn.Parameter) else kept
+    for name, one in plan.slices.items():
+        tensor = whole[name]
+        if id(tensor) not in cut:
+            kept = one.copied(tensor.detach())
+            cut[id(tensor)] = nn.Parameter(kept, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else kept
     small = duplicate(model, instead=cut)
-    _put_where_it_is_not(small, {name: cut[id(tensors[name])] for name in plan.slices})
+    there = _tensors(small)
+    for name in plan.slices:
+        new = cut[id(whole[name])]
+        if there[name] is not new:  # modules that say themselves how they are copied may have copied the whole one
+            path, _, key = name.rpartition(".")
+            module = small.get_submodule(path)
+            holder: dict[str, Any] = module._parameters if key in module._parameters else module._buffers
+            holder[key] = new
     for path, values in plan.attributes.items():
         module = small.get_submodule(path)
         for key, value in values.items():
@@ -207,14 +214,14 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     return small
 
 
-def _put_where_it_is_not(small: nn.Module, cut: Mapping[str, Tensor]) -> None:
-    """Modules that say themselves how they are copied may have copied what was to be replaced."""
-    for name, tensor in cut.items():
-        path, _, key = name.rpartition(".")
-        module = small.get_submodule(path)
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers under all their names."""
+    found: dict[str, Tensor] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
         for own in (module._parameters, module._buffers):
-            if key in own and own[key] is not tensor:
-                own[key] = tensor  # type: ignore[assignment]  # a parameter among parameters, a buffer among buffers
+            found |= {f"{prefix}{key}": tensor for key, tensor in own.items() if tensor is not None}
+    return found
 
 
 def expand(small: nn.Module, original: nn.Module, plan: Plan) -> nn.Module:

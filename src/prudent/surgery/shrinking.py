@@ -18,6 +18,7 @@ from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import Proof, prove
 from prudent.surgery.removal import Form, Removal, remove
 from prudent.surgery.tracing import trace
+from prudent.wording import plural
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +55,18 @@ class Shrunk:
     def sparsity(self) -> float:
         """Fraction of the channels that are gone."""
         return self.mask.sparsity
+
+    def __str__(self) -> str:
+        """What is left, how well it is proved, and what to know before it is trained."""
+        form = "" if self.form == "module" else ", as a graph"
+        lines = [
+            f"{self.params:,} parameters and {self.macs:,} multiply-accumulates{form}; differs from the masked network "
+            f"by {self.proof.difference:.1g} of its largest answer on {plural(self.proof.inputs, 'input')}"
+        ]
+        lines += [f"kept as zeros: {layer}: {why}" for layer, why in self.kept.items()]
+        lines += [f"normalises over what is left: {norm}" for norm in self.changing]
+        lines += [f"lost in training mode: {what}" for what in self.lost]
+        return "\n".join(lines)
 
 
 def shrink(pruned: Pruned, example: Example) -> Shrunk:

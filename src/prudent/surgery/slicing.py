@@ -27,8 +27,8 @@ def plan_without(model: nn.Module, traced: Trace, gone: np.ndarray) -> Plan:
     Raises:
         CannotPrune: what stays is no rectangular tensor.
     """
-    of = traced.families.of
-    return plan_that_keeps(model, {n: [~gone[of[f.labels]] for f in fields] for n, fields in traced.parameters.items()})
+    stays = ~gone[traced.families.of]
+    return plan_that_keeps(model, {n: [stays[f.labels] for f in fields] for n, fields in traced.parameters.items()})
 
 
 def plan_that_keeps(model: nn.Module, keeps: Keeps) -> Plan:
@@ -42,9 +42,10 @@ def plan_that_keeps(model: nn.Module, keeps: Keeps) -> Plan:
         CannotPrune: what stays is no rectangular tensor: different numbers of channels would stay in different groups.
         BadInput: the network has no such parameter, or in another shape.
     """
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict(keep_vars=True).items()}
+    state = model.state_dict(keep_vars=True)
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
     shapes |= {name: tuple(value.shape) for name, value in model.named_buffers() if name not in shapes}
-    slices = _with_tied(model, slices_that_keep(shapes, keeps))
+    slices = _with_tied(state, slices_that_keep(shapes, keeps))
     return Plan(slices=slices, attributes=_attributes(model, slices))
 
 
@@ -123,14 +124,12 @@ def _rectangle(keep: np.ndarray, field: Field) -> list[int]:
     return [sizes[d] for d in field.live]
 
 
-def _with_tied(model: nn.Module, slices: Mapping[str, Slice]) -> dict[str, Slice]:
+def _with_tied(state: Mapping[str, Any], slices: Mapping[str, Slice]) -> dict[str, Slice]:
     """A tied parameter is cut under each of its names."""
     names: dict[object, list[str]] = {}
-    state = model.state_dict(keep_vars=True)
     for name, value in state.items():
-        names.setdefault((value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name, []).append(
-            name
-        )
+        place = (value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name
+        names.setdefault(place, []).append(name)
     together = {name: same for same in names.values() for name in same}
     return {other: own for name, own in slices.items() for other in together.get(name, [name])}
 
