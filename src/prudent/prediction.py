@@ -10,7 +10,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.batches import Batch, Batches
 from prudent.errors import BadInput, SplitMisuse
-from prudent.network import evaluating, fingerprint, is_sequence, logits_of, run, seeded
+from prudent.identity import identity
+from prudent.network import evaluating, is_sequence, logits_of, run, seeded
 from prudent.seeds import stream
 from prudent.types import Predictions, Split
 
@@ -75,7 +76,7 @@ def predict(
         labels=torch.cat(labels).cpu().numpy().astype(np.int64) if labels else None,
         split=split,
         data=batches.data if isinstance(batches, Batches) else "",
-        model=fingerprint(model),
+        model=identity(model),
     )
 
 
