@@ -379,14 +379,55 @@ def lines(path, rate, n, *, seed=0):
 def test_monitor_goes_on_where_it_stopped_and_calls(certified, tmp_path, capsys):
     quiet, loud = lines(tmp_path / "q", 0.03, 500), lines(tmp_path / "l", 0.4, 300, seed=1)
     assert run(["monitor", str(certified), quiet]) == 0
-    assert run(["monitor", str(certified), quiet, "--json"]) == 0
+    assert run(["monitor", str(certified), quiet, "--again", "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out[out.index("{") :])["examples"] == 1000
     assert run(["monitor", str(certified), loud, "--every", "7"]) == 3
     out = capsys.readouterr().out
     assert out.count("ALARM") == 1
     assert "no longer true that at most 10\u202f% of predictions differ" in out
-    assert run(["monitor", str(certified), quiet]) == 3, "once raised, the alarm stays"
+    assert run(["monitor", str(certified), quiet, "--again"]) == 3, "once raised, the alarm stays"
+
+
+def test_monitor_refuses_a_file_that_it_has_counted_also_when_it_has_grown(certified, tmp_path, capsys):
+    def watched():
+        return json.loads(certified.with_name("c.monitor.json").read_text())["monitor"]["n"]
+
+    first, copy = lines(tmp_path / "a", 0.03, 1500), tmp_path / "copy"
+    assert run(["monitor", str(certified), first]) == 0
+    copy.write_bytes((tmp_path / "a").read_bytes())
+    assert run(["monitor", str(certified), str(copy)]) == 2
+    assert "the first 1,500 lines of" in capsys.readouterr().err
+    with copy.open("a") as file:
+        file.write('{"loss": 0}\n')
+    assert run(["monitor", str(certified), str(copy)]) == 2, "a log that has grown"
+    assert "give the new ones only" in capsys.readouterr().err
+    assert watched() == 1500
+    assert run(["monitor", str(certified), str(copy), "--again"]) == 0
+    assert watched() == 3001
+    small, grown = tmp_path / "small", tmp_path / "grown"
+    small.write_text('{"loss": 0}\n' * 3)
+    grown.write_text('{"loss": 0}\n' * 4)
+    assert run(["monitor", str(certified), str(small)]) == 0
+    assert run(["monitor", str(certified), str(grown)]) == 0, "short streams begin alike by chance"
+    assert run(["monitor", str(certified), str(small)]) == 2
+    broken = tmp_path / "broken"
+    broken.write_text('{"loss": 0}\n' * 2 + "{}\n")
+    assert run(["monitor", str(certified), str(broken)]) == 2
+    assert watched() == 3010, "what came before the bad line"
+    assert run(["monitor", str(certified), str(broken)]) == 2
+    assert watched() == 3010
+
+
+def test_monitor_goes_on_with_a_watch_of_an_earlier_version(certified, tmp_path):
+    place = certified.with_name("c.monitor.json")
+    file = lines(tmp_path / "a", 0.03, 20)
+    assert run(["monitor", str(certified), file]) == 0
+    state = json.loads(place.read_text())
+    del state["files"]
+    place.write_text(json.dumps(state))
+    assert run(["monitor", str(certified), file]) == 0
+    assert json.loads(place.read_text())["monitor"]["n"] == 40
 
 
 def test_monitor_gives_what_the_library_gives(certified, tmp_path):
@@ -468,7 +509,7 @@ def test_monitor_refuses_the_state_of_another_certificate(certified, shipped, tm
 def test_a_path_of_one_shot_masks_is_made_one_at_a_time(shipped, monkeypatch):
     """Twenty candidates of one network: what is certified is what predicting all of them certifies."""
     from prudent import artefacts
-    from prudent.network import fingerprint
+    from prudent.identity import identity
 
     data, dense = load_data("digits", {}), prudent.load(shipped / "dense")
     sparsities = [0.05 * k for k in range(20)]
@@ -492,7 +533,7 @@ def test_a_path_of_one_shot_masks_is_made_one_at_a_time(shipped, monkeypatch):
     preds = [prudent.predict(p.model, data.certification.batches()) for p in each]
     table = prudent.losses(preds, sparsities=[p.sparsity for p in each], names=list(certificate.names))
     assert prudent.certify(table, alpha=0.2, delta=0.05) == certificate
-    assert certificate.models[3] == fingerprint(each[3].model)
+    assert certificate.models[3] == identity(each[3].model)
     anytime, _, used = certify_artefacts_anytime(path, None, data, claim)
     assert used < 20 * len(data.certification) / 4
     assert certificate.selected - anytime.selected in (0, 1, 2)

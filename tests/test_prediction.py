@@ -5,7 +5,7 @@ from torch import nn
 
 from prudent.batches import Batches
 from prudent.errors import BadInput, SplitMisuse
-from prudent.network import fingerprint
+from prudent.identity import identity
 from prudent.prediction import predict
 from tests.conftest import assert_untouched, batches, chain, images, snapshot
 
@@ -20,7 +20,7 @@ def test_plain_answers_by_hand_and_the_network_untouched():
         expected = model.eval()(images(50)[0]).numpy()
     np.testing.assert_allclose(answers.logits, expected, rtol=1e-4, atol=1e-5)
     assert answers.labels.tolist() == images(50)[1].tolist()
-    assert (answers.split, answers.data, answers.model) == ("test", "d", fingerprint(model))
+    assert (answers.split, answers.data, answers.model) == ("test", "d", identity(model))
 
 
 def test_inputs_alone():

@@ -16,8 +16,9 @@ from prudent.batches import Batch, Batches
 from prudent.errors import BadInput
 from prudent.examples import Example
 from prudent.files import read_file
+from prudent.identity import identity
 from prudent.named_networks import Named, data_of_run, named_network
-from prudent.network import Scores, evaluating, fingerprint, logits_of
+from prudent.network import Scores, evaluating, logits_of
 from prudent.onnx_graph import answers, check_whole, session
 from prudent.pruning import Pruned, prune
 from prudent.scopes import Scope
@@ -38,7 +39,7 @@ class Artefact:
         path: as it was named.
         name: the same, shortened to what tells it from its neighbours.
         sparsity: fraction of its prunable units that were removed; 0 where the file does not say.
-        fingerprint: sha256 of an ONNX file, or of a network's weights as in `prudent.predict`.
+        fingerprint: sha256 of an ONNX file, or a network's `prudent.identity.identity`.
         data: loads the data set of the run that it lies in, None if it lies in none.
         trained_on: loads the data set of the run that it lies in, whatever was named; None if it lies in none.
         opened: gives a function inputs (n, ...) -> logits (n, classes).
@@ -97,7 +98,7 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
     # a folder is read again when its turn comes: of a long path of candidates one is in memory at a time
     return Artefact(
         path=path, name=Path(path).name, sparsity=float(getattr(named.network, "sparsity", 0.0)),
-        fingerprint=fingerprint(module), data=named.data, trained_on=data_of_run(Path(path)),
+        fingerprint=identity(module), data=named.data, trained_on=data_of_run(Path(path)),
         opened=lambda: _torch(_module(named_network(path, data=data, builder=builder))),
     )  # fmt: skip
 
@@ -144,7 +145,7 @@ def one_shot_path(
                 path="",
                 name=f"{score if isinstance(score, str) else 'own'} {sparsity:g}",
                 sparsity=pruned.sparsity,
-                fingerprint=fingerprint(pruned.model),
+                fingerprint=identity(pruned.model),
                 data=None,
                 opened=partial(_made, made, sparsity),
             )
@@ -166,7 +167,7 @@ def _of_team(path: str, data: str | None, builder: str | None) -> Artefact:
         build = Architecture(name=builder, shape=loaded.shape, classes=len(loaded.classes), options={}).build
     team, run = load_team(path, build=build), data_of_run(Path(path))
     return Artefact(
-        path=path, name=Path(path).name, sparsity=team.sparsity, fingerprint=fingerprint(team.model),
+        path=path, name=Path(path).name, sparsity=team.sparsity, fingerprint=identity(team.model),
         data=run if data is None else partial(load_data, data, {}), trained_on=run,
         opened=lambda: _torch(load_team(path, build=build).model),
     )  # fmt: skip

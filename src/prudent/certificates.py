@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prudent.archive import losses_from_bytes, losses_to_bytes
 from prudent.certificate_documents import OTHER, certificate_of, check_digest, document, read_document
 from prudent.certification import check
+from prudent.claims import PARTING, same_network
 from prudent.errors import BadInput, BrokenCertificate, PrudentError, reason
 from prudent.files import read_file, write_whole
 from prudent.keys import canonical
@@ -83,9 +84,9 @@ def verify(path: str | Path, *, network: "nn.Module | None" = None, level: Level
         # whatever stands where prudent writes something else: text for a number, no claim, brackets without end
         raise BadInput(f"{path.name} is no certificate written by prudent ({reason(error)})") from error
     if network is not None:
-        from prudent.network import fingerprint
+        from prudent.identity import identity
 
-        check_artefact(certificate, fingerprint(network), path)
+        check_artefact(certificate, identity(network), path)
     return certificate
 
 
@@ -172,6 +173,10 @@ def check_artefact(certificate: Certificate, fingerprint: str, path: str | Path)
     if certificate.selected is None or not certificate.models:
         what = "certifies no network" if certificate.selected is None else "does not say which networks it is about"
         raise BadInput(f"{name} {what}, so none can be compared with it")
-    if fingerprint != certificate.models[certificate.selected]:
-        chosen = certificate.names[certificate.selected]
-        raise BrokenCertificate(f"this is not the network that {name} certifies ({chosen}): its weights differ")
+    claimed, chosen = certificate.models[certificate.selected], certificate.names[certificate.selected]
+    if not same_network(fingerprint, claimed):
+        alike = fingerprint.partition(PARTING)[0] == claimed.partition(PARTING)[0]
+        differs = (
+            "its weights are the same, but not the modules that compute with them" if alike else "its hash differs"
+        )
+        raise BrokenCertificate(f"this is not the network that {name} certifies ({chosen}): {differs}")

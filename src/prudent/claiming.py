@@ -11,8 +11,9 @@ from jaxtyping import Float64, Int64
 
 from prudent.anytime import certify_anytime
 from prudent.artefacts import Answer, Artefact
-from prudent.certificates import losses_of
+from prudent.certificates import check_artefact, losses_of
 from prudent.certification import candidate_p_values, certify
+from prudent.claims import same_network
 from prudent.errors import BadInput, BrokenCertificate, SplitMisuse, UnknownName
 from prudent.leakage import Leaks, check_leaks, shared_inputs
 from prudent.loss_tables import by_group, losses
@@ -145,11 +146,8 @@ def check_rerun(
     stored = losses_of(path)
     if data.certification.fingerprint != certificate.data:
         raise BrokenCertificate("these are not the examples of the certificate: the split's sha256 differs")
-    if chosen.fingerprint != certificate.models[at]:
-        raise BrokenCertificate(
-            f"this is not the artefact that was certified ({certificate.names[at]}): its hash differs"
-        )
-    if certificate.dense and (dense is None or dense.fingerprint != certificate.dense):
+    check_artefact(certificate, chosen.fingerprint, path)
+    if certificate.dense and (dense is None or not same_network(dense.fingerprint, certificate.dense)):
         raise BadInput("the claim compares with the dense network: name the very one with --dense")
     shuffled = any(table.stopped for table in stored)
     batches = (_shuffled(data.certification) if shuffled else data.certification).batches()

@@ -125,6 +125,22 @@ class Certificate:
         return f"So its accuracy is at least the dense network's minus {exact_percent(self.alpha)}."
 
 
+PARTING = "-"
+"""Stands in the name of a network between the hash of its numbers and that of its structure."""
+
+
+def same_network(one: str, other: str) -> bool:
+    """Whether two fingerprints may be of one network: equal, or equal as far as both say what the structure is.
+
+    Certificates of earlier versions, ONNX files and graphs have one hash, without structure.
+    """
+    if one == other:
+        return True
+    numbers, _, structure = one.partition(PARTING)
+    others, _, other_structure = other.partition(PARTING)
+    return numbers == others and not (structure and other_structure)
+
+
 MANY = 12
 """More groups than these are not all named in a sentence."""
 

@@ -12,9 +12,10 @@ from prudent.batches import Batch
 from prudent.copying import duplicate
 from prudent.errors import BadInput
 from prudent.granularities import removed_elements, zero
+from prudent.identity import identity
 from prudent.latency import take_turns
 from prudent.masks import Mask
-from prudent.network import evaluating, fingerprint, logits_of
+from prudent.network import evaluating, logits_of
 from prudent.prediction import predict
 from prudent.pruning import Pruned
 from prudent.surgery.shrinking import Shrunk
@@ -122,7 +123,7 @@ def predict_members(
         return combine([predict(module, batches, split=split) for module in modules])
     flat = predict(stacked, batches, split=split)
     logits = flat.logits.reshape(flat.n, len(modules), -1).swapaxes(0, 1)
-    name = joint_name([fingerprint(module) for module in modules])
+    name = joint_name([identity(module) for module in modules])
     return Predictions(logits=logits, labels=flat.labels, split=flat.split, data=flat.data, model=name)
 
 

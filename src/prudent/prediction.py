@@ -10,7 +10,8 @@ from prudent.batches import Batch, Batches
 from prudent.dropout import Sampler, announce, sampler, with_dropout
 from prudent.dropout_graph import drops
 from prudent.errors import BadInput, SplitMisuse
-from prudent.network import evaluating, fingerprint, logits_of, seeded
+from prudent.identity import identity
+from prudent.network import evaluating, logits_of, seeded
 from prudent.seeds import stream
 from prudent.types import Predictions, Split
 
@@ -81,7 +82,7 @@ def predict(
         labels=torch.cat(labels).cpu().numpy().astype(np.int64) if labels else None,
         split=split,
         data=batches.data if isinstance(batches, Batches) else "",
-        model=fingerprint(model),
+        model=identity(model),
     )
 
 

@@ -87,10 +87,11 @@ def _is_other(path: Path) -> bool:
 
 def _other(path: Path, chosen: "Artefact | None") -> "Claimed":
     from prudent.claim_files import certified_fingerprint, verify_claim
+    from prudent.claims import same_network
 
     claim = verify_claim(path)
-    if chosen is not None and chosen.fingerprint != certified_fingerprint(claim):
-        raise BrokenCertificate(f"this is not the network that {path.name} is about: its weights differ")
+    if chosen is not None and not same_network(chosen.fingerprint, certified_fingerprint(claim)):
+        raise BrokenCertificate(f"this is not the network that {path.name} is about: its hash differs")
     return claim
 
 

@@ -34,6 +34,9 @@ def monitor(
         float | None, typer.Option(help="Tolerated chance of any false alarm, ever; default: the certificate's delta.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Look, and save, after so many lines.")] = 100,
+    again: Annotated[  # noqa: FBT002 (a flag of the command line)
+        bool, typer.Option("--again", help="Count a file that was counted before once more.")
+    ] = False,
     as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
 ) -> int:
     """Watch whether a certified risk still holds in use. Exits with 3 when it is shown not to.
@@ -51,12 +54,13 @@ def monitor(
     loss = _loss_of(claimed)
     with _alone(place):
         now = _begun(place, key, claimed, delta)
+        files = _counted(place, stream, again=again)
         for lines in _chunks(stream, every):
             before = now.alarm
             losses, wrong = _losses(lines, loss, after=now.n)
             if len(losses):
                 now = watch(now, losses)
-                write_whole(place, _written(now, key))
+                write_whole(place, _written(now, key, files))
             if now.alarm and not before and not as_json:
                 typer.echo(_alarm(now, claimed))
             if wrong is not None:
@@ -91,7 +95,7 @@ def _begun(place: Path, key: str, claimed: "Certificate", delta: float | None) -
             "a certificate of one risk of all examples can be watched, in which a network is certified; this one says: "
             + claimed.sentence()
         )
-    low, high = RANGES.get(claimed.risk, (0.0, 1.0))
+    low, high = _range(claimed.risk)
     level = (claimed.alpha - low) / (high - low)
     if not place.exists():
         counted = claimed.counts is not None
@@ -116,16 +120,61 @@ def _begun(place: Path, key: str, claimed: "Certificate", delta: float | None) -
     return found
 
 
-RANGES = {"accuracy_drop": (-1.0, 1.0), "brier": (0.0, 2.0)}
-"""Losses whose range is another than [0, 1]."""
+def _range(risk: str) -> tuple[float, float]:
+    """What the losses 0 and 1 of a table stand for."""
+    from prudent.risks import LOSSES
+
+    return (LOSSES[risk].low, LOSSES[risk].high) if risk in LOSSES else (0.0, 1.0)
 
 
-def _written(now: "Monitor", key: str) -> str:
+Mark = tuple[int, int, str]
+"""Bytes, lines and sha256 of a file."""
+
+MANY = 1000
+"""So many equal lines at the beginning are no chance: streams of small numbers often begin alike."""
+
+
+def _counted(place: Path, stream: Path | None, *, again: bool) -> list[Mark]:
+    """The files that a watch has counted, this one with them; of watches of earlier versions none is known.
+
+    Raises:
+        BadInput: this one was counted before, or is one that has grown since.
+    """
+    from prudent.files import read_file
+
+    kept = json.loads(read_file(place)).get("files", []) if place.exists() else []
+    files = [(int(size), int(lines), str(digest)) for size, lines, digest in kept]
+    if stream is None or not stream.is_file():  # what comes through a pipe can be read once only
+        return files
+    for size, lines, digest in () if again else files:
+        own = _mark(stream, size)
+        if own[2] == digest and (lines >= MANY or stream.stat().st_size == size):
+            raise BadInput(
+                f"the first {lines:,} lines of {stream} were counted before: give the new ones only, or --again if the "
+                "same were served once more"
+            )
+    return [*files, _mark(stream)]
+
+
+def _mark(stream: Path, most: int | None = None) -> Mark:
+    """Of the first `most` bytes."""
+    digest, size, lines = hashlib.sha256(), 0, 0
+    try:
+        with stream.open("rb") as file:
+            while part := file.read(1 << 20 if most is None else min(1 << 20, most - size)):
+                digest.update(part)
+                size, lines = size + len(part), lines + part.count(b"\n")
+    except OSError as error:
+        raise PrudentError(f"the stream cannot be read ({reason(error)})") from error
+    return size, lines, digest.hexdigest()
+
+
+def _written(now: "Monitor", key: str, files: list[Mark]) -> str:
     from prudent.monitoring import monitor_to_json
 
     state = json.loads(monitor_to_json(now))
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
-    return json.dumps({"certificate": key, "monitor": state, "sha256": digest}) + "\n"
+    return json.dumps({"certificate": key, "monitor": state, "sha256": digest, "files": files}) + "\n"
 
 
 def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
@@ -179,7 +228,7 @@ def _losses(
 
 def _loss_of(claimed: "Certificate") -> Callable[[dict[str, Any]], float]:
     """(a line) -> its loss on the scale from 0 to 1."""
-    low, high = RANGES.get(claimed.risk, (0.0, 1.0))
+    low, high = _range(claimed.risk)
     known: dict[str, Callable[[dict[str, Any]], float]] = {
         "error": lambda said: not _same(said, "prediction", "label"),
         "disagreement": lambda said: not _same(said, "prediction", "dense"),

@@ -124,6 +124,14 @@ def test_has_power(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_risk_above_alpha_is_no_evidence(name):
+    """Whatever the order: two-sided bets are valid at alpha itself, and certify what lies far above it."""
+    rng = np.random.default_rng(4)
+    for k in (30, 45, 60):
+        assert BOUNDS[name](rng.permutation(binary(k, 60)), 0.2) > 0.2
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_loss_more_is_never_better_evidence(name):
     if name in COUNTED:
         by_count = [BOUNDS[name](binary(k, 200), 0.1) for k in range(201)]
