@@ -14,6 +14,7 @@ from prudent.errors import BadInput
 from prudent.granularities import removed_elements, zero
 from prudent.identity import identity
 from prudent.latency import take_turns
+from prudent.low_rank.factorisation import Factorised
 from prudent.masks import Mask
 from prudent.network import evaluating, logits_of
 from prudent.prediction import predict
@@ -48,7 +49,7 @@ class Ensemble(nn.Module):
         return mean
 
 
-def join(members: Sequence[nn.Module | Pruned | Shrunk]) -> Ensemble:
+def join(members: Sequence[nn.Module | Factorised | Pruned | Shrunk]) -> Ensemble:
     """An ensemble of copies of networks: plain, masked or smaller ones, of any architectures.
 
     Args:
@@ -88,7 +89,7 @@ def join_masks(model: nn.Module, masks: Sequence[Mask]) -> Ensemble:
 
 
 def predict_members(
-    members: Sequence[nn.Module | Pruned | Shrunk],
+    members: Sequence[nn.Module | Factorised | Pruned | Shrunk],
     batches: Iterable[Batch],
     *,
     split: Split | None = None,
@@ -177,7 +178,7 @@ def _stacked(modules: Sequence[nn.Module], inputs: Tensor, *, measured: bool) ->
 
 
 def _module(member: object) -> nn.Module:
-    found = member.model if isinstance(member, (Pruned, Shrunk)) else member
+    found = member.model if isinstance(member, (Factorised, Pruned, Shrunk)) else member
     if not isinstance(found, nn.Module):
         raise BadInput(f"members of an ensemble are networks, masked or smaller ones; got {type(member).__name__}")
     return found
