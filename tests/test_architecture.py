@@ -34,7 +34,7 @@ LEVELS = {
         "team_folders"),
     4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
         "reference", "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables", "terminal",
-        "trimmed", "trimming", "verifying", "watching", "wishes", "team_results"),
+        "trimmed", "trimming", "verifying", "watching", "wishes", "team_results", "teaming"),
 }  # fmt: skip
 
 
