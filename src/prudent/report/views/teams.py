@@ -14,8 +14,8 @@ Entry = dict[str, Any]
 
 NAMES = {
     "team": "The team",
-    "equal MACs": "Best team with at most the dense network's multiply-accumulates",
-    "equal time": "Best team with at most the dense network's time",
+    "equal MACs": "Team, at most dense MACs",
+    "equal time": "Team, at most dense time",
     "pool": "The whole pool",
     "best member": "Best member",
     "dense": "The dense network",
