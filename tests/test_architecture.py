@@ -36,7 +36,7 @@ LEVELS = {
         "store", "team_folders"),
     4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
         "reference", "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables",
-        "team_results", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
+        "team_results", "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
 }  # fmt: skip
 
 

@@ -12,16 +12,19 @@ from torch.nn.functional import cross_entropy
 
 from prudent.batches import Batches
 from prudent.errors import BadInput, CannotPrune, UnknownName
-from prudent.granularities import removed_elements, zero
+from prudent.granularities import layout_for, removed_elements, zero
 from prudent.masks import Mask, select
+from prudent.models.mlp import mlp
 from prudent.network import prunable
 from prudent.pruning import prune
 from prudent.scores.activation_mean import activation_mean
+from prudent.scores.activation_percentile import activation_percentile
 from prudent.scores.apoz import apoz
 from prudent.scores.batch_norm_scale import batch_norm_scale
 from prudent.scores.geometric_median import geometric_median
 from prudent.scores.oracle import oracle
 from prudent.surgery.chain import links
+from prudent.surgery.shrinking import shrink
 from tests.conftest import batches, chain, normalised
 
 
@@ -126,6 +129,41 @@ def test_activation_mean_and_apoz_are_loops_over_examples_and_positions(norm, si
             assert means[weight][channel].item() == pytest.approx(sum(map(abs, values)) / len(values), rel=1e-6)
             zeros = sum(v == 0 for v in values)
             assert alive[weight][channel].item() == pytest.approx(1 - zeros / len(values), abs=1e-15)
+
+
+@pytest.mark.parametrize("percentile", [0, 25.0, 50.0, 90.0, 100])
+@pytest.mark.parametrize("size", [16, 7])
+def test_activation_percentile_is_that_of_the_examples_means(percentile, size):
+    model, data = chain(), batches(20, size=size)
+    found = activation_percentile(model, data, percentile=percentile)
+    turned = activation_percentile(model, data, percentile=percentile, direction="maximum")
+    for weight, upto in LOOK[False]:
+        a = activations(model, data.inputs, upto)
+        for channel in range(a.shape[1]):
+            ranked = sorted(float(example[channel].abs().double().mean()) for example in a)
+            place = percentile / 100 * (len(ranked) - 1)
+            low, high = ranked[math.floor(place)], ranked[math.ceil(place)]
+            expected = low + (place - math.floor(place)) * (high - low)
+            assert found[weight][channel].item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
+            assert turned[weight][channel].item() == -found[weight][channel].item()
+    for wrong in (-1.0, 100.5, math.nan):
+        with pytest.raises(BadInput, match=r"percentile in \[0, 100\]"):
+            activation_percentile(model, data, percentile=wrong)
+
+
+@pytest.mark.parametrize("score", ["activation_mean", "activation_percentile"])
+def test_channels_after_softplus_are_ranked_by_what_is_read_and_cut_exactly(score):
+    model = mlp((1, 8, 8), 3, hidden=(12, 9), activation="softplus")
+    data = batches(40)
+    pruned = prune(model, sparsity=0.4, score=score, granularity="channel", batches=data, example=data.inputs[:2])
+    small = shrink(pruned, data.inputs[:2])
+    assert small.params < sum(p.numel() for p in model.parameters())
+    a = torch.nn.functional.softplus(model.get_submodule("fc1")(data.inputs.flatten(1))).detach().double()
+    expected = a.mean(0) if score == "activation_mean" else torch.quantile(a, 0.9, dim=0)
+    layout = layout_for(model, "channel", data.inputs[:2])
+    found = (activation_mean if score == "activation_mean" else activation_percentile)(model, data, layout=layout)
+    own = next(v for v in found.values() if v.numel() == 12)
+    torch.testing.assert_close(own.reshape(-1), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_apoz_counts_positions_and_not_only_dead_maps():

@@ -501,6 +501,18 @@ REFUSED = [
 ]
 
 
+def test_smooth_activations(unchecked):
+    for name in ("mlp", "dropnet_a"):
+        model = build(name, (2, 3), 4, seed=0, options={"hidden": [5, 6], "activation": "softplus"})
+        x = torch.randn(7, 2, 3, generator=torch.Generator().manual_seed(0))
+        own = x.flatten(1)
+        for layer in ("fc1", "fc2"):
+            own = torch.log1p(torch.exp(model.get_submodule(layer)(own)))
+        torch.testing.assert_close(model(x), model.get_submodule("fc3")(own))
+        with pytest.raises(UnknownName, match="Did you mean 'softplus'"):
+            build(name, (2, 3), 4, seed=0, options={"hidden": [5, 6], "activation": "sofplus"})
+
+
 @pytest.mark.parametrize(("name", "shape", "options", "message"), REFUSED)
 def test_refusals(name, shape, options, message):
     with pytest.raises(BadInput, match=f"^model '{name}' needs .*{message}") as error:

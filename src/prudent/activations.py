@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,11 +31,57 @@ def channel_means(
     Raises:
         BadInput: no examples.
     """
+    sums: dict[str, Tensor] = {}
+    seen: dict[str, int] = {}
+
+    def take(name: str, values: Tensor) -> None:
+        _add(sums, seen, name, values)
+
+    _watch(model, chain, batches, measure, take)
+    return {name: total / seen[name] for name, total in sums.items()}
+
+
+def channel_percentiles(
+    model: nn.Module,
+    chain: Sequence[Link],
+    batches: Iterable[Batch],
+    measure: Callable[[Tensor], Tensor],
+    percentile: float,
+) -> dict[str, Tensor]:
+    """Percentile over the examples of the mean of a measure over the positions of a channel's map.
+
+    Arguments, errors and result as for `channel_means`. One number for each channel and example is held in memory.
+    """
+    each: dict[str, list[Tensor]] = {}
+
+    def take(name: str, values: Tensor) -> None:
+        each.setdefault(name, []).append(values.mean(dim=2, dtype=torch.float64))
+
+    _watch(model, chain, batches, measure, take)
+    return {name: _percentile(parts, percentile) for name, parts in each.items()}
+
+
+def _add(sums: dict[str, Tensor], seen: dict[str, int], name: str, values: Tensor) -> None:
+    total = values.flatten(1).sum(dim=1, dtype=torch.float64)
+    sums[name] = total if name not in sums else sums[name] + total
+    seen[name] = seen.get(name, 0) + values[0].numel()
+
+
+def _percentile(parts: list[Tensor], percentile: float) -> Tensor:
+    return torch.from_numpy(np.percentile(torch.cat(parts, dim=1).cpu().numpy(), percentile, axis=1))
+
+
+def _watch(
+    model: nn.Module,
+    chain: Sequence[Link],
+    batches: Iterable[Batch],
+    measure: Callable[[Tensor], Tensor],
+    take: Callable[[str, Tensor], None],
+) -> None:
+    """Call `take` with (link.weight, measured activations (channels, batch, positions)), batch by batch."""
     modules = dict(in_a_row(model))
     # the features of a linear layer are on the last axis, whatever axes come between
     axis = {link.weight: -1 if isinstance(modules[link.layer], nn.Linear) else 1 for link in chain}
-    sums: dict[str, Tensor] = {}
-    seen = dict.fromkeys(axis, 0)
 
     # a module that runs at several places of the row is asked which time it is
     turns: dict[int, list[str]] = {}
@@ -48,15 +95,12 @@ def channel_means(
         if place not in weights:
             return
         name = weights[place]
-        values = measure(activation).movedim(axis[name], 0).flatten(1)
-        total = values.sum(dim=1, dtype=torch.float64)
-        sums[name] = total if name not in sums else sums[name] + total
-        seen[name] += values.shape[1]
+        values = measure(activation).movedim(axis[name], 0)
+        take(name, values.reshape(*values.shape[:2], -1))
 
     watched = {id(modules[place]) for place in weights}
     layers = {names[0]: modules[names[0]] for names in turns.values() if id(modules[names[0]]) in watched}
     observe(model, batches, layers, see)
-    return {name: total / seen[name] for name, total in sums.items()}
 
 
 def read_means(
@@ -78,20 +122,55 @@ def read_means(
     Raises:
         BadInput: no examples.
     """
-    layers = {reader.reader: model.get_submodule(reader.reader) for reader in coupled.readers}
     sums: dict[str, Tensor] = {}
-    seen = dict.fromkeys(layers, 0)
+    seen: dict[str, int] = {}
 
-    def see(name: str, inputs: Tensor, _: Tensor) -> None:
-        layer = layers[name]
-        axis = inputs.ndim - (1 if isinstance(layer, nn.Linear) else cast("Tensor", layer.weight).ndim - 1)
-        values = measure(inputs).movedim(axis, 0).flatten(1)
-        total = values.sum(dim=1, dtype=torch.float64)
-        sums[name] = total if name not in sums else sums[name] + total
-        seen[name] += values.shape[1]
+    def take(name: str, values: Tensor) -> None:
+        _add(sums, seen, name, values)
 
-    observe(model, batches, layers, see)
+    _read(model, coupled, batches, measure, take)
     # first over the places of a unit within a layer, so that each layer counts once
     parts = [mean_of_places(reader.units, sums[reader.reader] / seen[reader.reader])
              for reader in coupled.readers]  # fmt: skip
     return coupled.means(parts)
+
+
+def read_percentiles(
+    model: nn.Module,
+    coupled: Couplings,
+    batches: Iterable[Batch],
+    measure: Callable[[Tensor], Tensor],
+    percentile: float,
+) -> dict[str, Tensor]:
+    """Percentile over the examples of the mean over positions, then the means that `read_means` takes.
+
+    Arguments, errors and result as for `read_means`. One number for each place and example is held in memory.
+    """
+    each: dict[str, list[Tensor]] = {}
+
+    def take(name: str, values: Tensor) -> None:
+        each.setdefault(name, []).append(values.mean(dim=2, dtype=torch.float64))
+
+    _read(model, coupled, batches, measure, take)
+    return coupled.means(
+        [mean_of_places(r.units, _percentile(each[r.reader], percentile)) for r in coupled.readers]
+    )  # fmt: skip
+
+
+def _read(
+    model: nn.Module,
+    coupled: Couplings,
+    batches: Iterable[Batch],
+    measure: Callable[[Tensor], Tensor],
+    take: Callable[[str, Tensor], None],
+) -> None:
+    """Call `take` with (name of a reader, what it reads, measured (places, batch, positions)), batch by batch."""
+    layers = {reader.reader: model.get_submodule(reader.reader) for reader in coupled.readers}
+
+    def see(name: str, inputs: Tensor, _: Tensor) -> None:
+        layer = layers[name]
+        axis = inputs.ndim - (1 if isinstance(layer, nn.Linear) else cast("Tensor", layer.weight).ndim - 1)
+        values = measure(inputs).movedim(axis, 0)
+        take(name, values.reshape(*values.shape[:2], -1))
+
+    observe(model, batches, layers, see)

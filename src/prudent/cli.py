@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prudent import certifying, examining, shipping, trimming, verifying, watching
+from prudent import certifying, examining, shipping, teaming, trimming, verifying, watching
 from prudent._version import __version__
 from prudent.errors import PrudentError
 from prudent.terminal import AsJson, print_table
@@ -157,6 +157,7 @@ app.command("plan")(certifying.plan)
 app.command("monitor")(watching.monitor)
 app.command("verify")(verifying.verify)
 app.command("prune")(trimming.trim)
+app.command("team")(teaming.team)
 app.command("export")(shipping.export)
 app.command("bench")(shipping.race)
 

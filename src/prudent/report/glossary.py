@@ -18,7 +18,7 @@ class Entry:
 
     name: str
     text: str
-    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared", "resplits"] = ""
+    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared", "resplits", "teams"] = ""
 
 
 GLOSSARY = {
@@ -134,6 +134,18 @@ GLOSSARY = {
         "The surviving weights are set back to their values before training and trained again: a lottery ticket.",
         "rewind",
     ),
+    "team": Entry(
+        "Team, and its cost",
+        "Some of the networks of a pool, which answer together. Its cost is how many of the pool's networks it has: "
+        "a team of 2 of 8 costs 25 %.",
+        "teams",
+    ),
+    "focal": Entry(
+        "Diversity, and focal diversity",
+        "How differently the members of a team answer. Focal diversity looks, member by member, only at the examples "
+        "that this member gets wrong: there the others are needed.",
+        "teams",
+    ),
     "bitmask": Entry(
         "1-bit mask",
         "One bit for each original weight says whether it is kept; beside it only the kept weights are stored.",
@@ -164,6 +176,7 @@ def glossary(run: Run) -> dict[str, Entry]:
         "weights": any(m.granularity == "weight" for m in run.methods),
         "control": any(m.control_of is not None for m in run.methods),
         "compared": run.study["evaluation"].get("compare_with") is not None,
+        "teams": bool(run.results.get("teams")),
         "resplits": bool(run.results.get("resplits")),
         "rewind": any(m["rewind"] == "init" for m in run.study["methods"]),
     }

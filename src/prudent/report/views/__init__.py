@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from prudent.report.reading import Run
-from prudent.report.views import alike, changed, confidence, cost, layers, proof, resplits, speed, strangers, trust
+from prudent.report.views import (
+    alike,
+    changed,
+    confidence,
+    cost,
+    layers,
+    proof,
+    resplits,
+    speed,
+    strangers,
+    teams,
+    trust,
+)
 
 
 @dataclass(frozen=True)
@@ -41,5 +53,6 @@ SECTIONS = (
     Section("changed", "What changed most?", "What changed most?", changed.view),
     Section("layers", "Where was it cut?", "Where was it cut?", layers.view),
     Section("alike", "Do the methods keep the same units?", "The same units?", alike.view),
+    Section("teams", "Is a team of pruned networks better?", "A team of pruned networks?", teams.view),
     Section("trust", "Can this page be trusted?", "Can this page be trusted?", trust.view),
 )

@@ -1,0 +1,239 @@
+"""A study with teams: every number once more from the networks in its folder, and its section of the page."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import prudent
+from prudent.artefacts import artefact
+from prudent.cli import run as run_command
+from prudent.errors import BadInput
+from prudent.parsing import parse, read
+from prudent.report.views import teams as view
+from prudent.run_folder import network_folder, read_results
+from prudent.sources import load_data
+from prudent.studies import study
+from prudent.teams import choose_team
+from tests.report.sample import run_of
+
+TEXT = """
+name = "tiny"
+seeds = [0, 1]
+[data]
+name = "digits"
+options = { validation = 200, certification = 100, test = 200 }
+ood = "photo_patches"
+ood_options = { n = 60 }
+[model]
+name = "mlp"
+options = { hidden = [24] }
+[training]
+epochs = 3
+[retraining]
+epochs = 1
+[method_defaults]
+granularity = "channel"
+sparsities = [0.5, 0.75]
+[[methods]]
+name = "minimum"
+score = "activation_mean"
+[[methods]]
+name = "random"
+score = "random"
+[evaluation]
+latency_turns = 3
+[certification]
+alpha = 0.4
+declared = { method = "minimum" }
+[teams]
+betas = [0.0, 0.5]
+measures = ["kappa", "disagreement", "generalised"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("teams")
+    (place / "tiny.toml").write_text(TEXT)
+    return study(str(place / "tiny.toml"), out=place / "runs", executor="inline")
+
+
+def answers(folder, address, split):
+    """What the network in the run's folder says, asked again."""
+    seed, method, sparsity = address
+    network = prudent.load(folder / network_folder(seed, method, sparsity))
+    data = load_data("digits", {"validation": 200, "certification": 100, "test": 200})
+    model = network if not hasattr(network, "model") else network.model
+    return prudent.predict(model, data.splits[split].batches(512))
+
+
+def test_teams_from_the_networks_in_the_folder(folder):
+    entries = read_results(folder)["teams"]
+    assert [(e["seed"], e["beta"]) for e in entries] == [(0, 0.0), (0, 0.5), (1, 0.0), (1, 0.5)]
+    for entry in entries:
+        pool = [(s, m, p) for s, m, p in entry["pool"]]
+        assert pool == [(entry["seed"], m, p) for m in ("minimum", "random") for p in (0.5, 0.75)]
+        choice = choose_team(
+            [answers(folder, a, "validation") for a in pool], beta=entry["beta"],
+            measures=["kappa", "disagreement", "generalised"],
+        )  # fmt: skip
+        team = next(side for side in entry["sides"] if side["name"] == "team")
+        assert tuple(team["members"]) == choice.team
+        assert entry["choices"]["team"]["right"] == choice.right
+        test = [answers(folder, pool[i], "test") for i in choice.team]
+        mean = np.mean([p.probabilities for p in test], axis=0)
+        dense = answers(folder, (entry["seed"], "", 0.0), "test")
+        error = (mean.argmax(1) != test[0].labels).mean()
+        assert team["metrics"]["error"]["value"] == pytest.approx(error)
+        assert team["change"] == pytest.approx((dense.decisions != dense.labels).mean() - error)
+        assert team["cost"] == len(choice.team) / 4
+
+
+def test_prices_are_those_of_the_networks(folder):
+    results = read_results(folder)
+    networks = {(n["seed"], n["method"], n["requested"]): n for n in results["networks"]}
+    for entry in results["teams"]:
+        dense = networks[entry["seed"], "", 0.0]
+        for side in entry["sides"]:
+            chosen = [networks[tuple(entry["pool"][i])] for i in side["members"]] or [dense]
+            assert side["price"]["macs"] == sum(n["macs"] for n in chosen)
+            shares = [n["timing"]["milliseconds"] / n["timing"]["beside"] if n["method"] else 1 for n in chosen]
+            assert side["price"]["milliseconds"] == pytest.approx(dense["timing"]["milliseconds"] * sum(shares))
+            if side["name"] == "equal MACs":
+                assert side["price"]["macs"] <= dense["macs"]
+        assert "equal MACs" in entry["choices"]  # two halves, or two quarters, are at most the whole
+
+
+def test_the_section_says_the_same(folder):
+    run = run_of(folder)
+    shown = view.view(run)
+    entries = [e for e in run.results["teams"] if e["beta"] == 0.5]
+    table = shown["tables"][1]
+    assert table["beta"] == "50\u202f%"
+    sides = {row["name"]: row for row in table["rows"]}
+    for name in ("team", "pool", "best member", "dense"):
+        each = [next(s for s in e["sides"] if s["name"] == name) for e in entries]
+        row = sides[view.NAMES[name]]
+        right = np.mean([1 - s["metrics"]["error"]["value"] for s in each])
+        assert row["right"] == f"{100 * right:.2f}\u202f%"
+        assert float(row["macs"].replace(",", "")) == round(np.mean([s["price"]["macs"] for s in each]))
+        assert row["metrics"][0] == f"{np.mean([s['metrics']['nll']['value'] for s in each]):.4f}"
+    page = (folder / "report.html").read_text()
+    assert "Is a team of pruned networks better?" in page
+    assert shown["verdict"] in page
+
+
+def test_the_command_writes_a_team_that_answers_as_its_members(folder, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "team"
+    arguments = ["team", str(folder), "--seed", "1", "--beta", "0.5", "--measures", "kappa,disagreement,generalised"]
+    assert run_command([*arguments, "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    expected = next(e for e in read_results(folder)["teams"] if (e["seed"], e["beta"]) == (1, 0.5))
+    assert told["chosen"]["team"] == list(expected["choices"]["team"]["team"])
+    side = next(s for s in expected["sides"] if s["name"] == "team")
+    assert told["sides"][0]["metrics"]["error"] == side["metrics"]["error"]
+    assert told["sides"][0]["price"] == pytest.approx(side["price"])
+    test = [answers(folder, expected["pool"][i], "test") for i in told["chosen"]["team"]]
+    inputs = load_data("digits", {"validation": 200, "certification": 100, "test": 200}).test.inputs
+    mean = np.mean([p.probabilities for p in test], axis=0)
+    for shipped in (out, out / "team.onnx"):
+        answer = artefact(str(shipped), data="digits").opened()(torch.from_numpy(inputs))
+        np.testing.assert_allclose(np.exp(answer), mean, atol=1e-5)
+    assert told["onnx"]["agreement"] == 1
+
+
+def test_a_team_in_its_run_is_certified_by_name(folder, tmp_path, capsys):
+    assert run_command(["team", str(folder), "--within", "macs", "--dense", "--no-onnx"]) == 0
+    assert "Of 10 networks the team of" in capsys.readouterr().out
+    place = folder / "teams" / "all" / "beta-0.2"
+    about = json.loads((place / "team.json").read_text())
+    assert {p.name for p in (place / "members").iterdir()} == {m["name"] for m in about["members"]}
+    certificate = tmp_path / "c.json"
+    assert run_command(["certify", str(place), "--alpha", "0.9", "--out", str(certificate)]) == 0
+    said = json.loads(certificate.read_text())
+    assert artefact(str(place)).fingerprint in certificate.read_text(), said
+    assert run_command(["verify", str(certificate), "--network", str(place)]) == 0
+
+
+def test_the_command_refuses(folder, capsys, unchecked):
+    for arguments, what in (
+        (["--seed", "7"], "the run has the seeds [0, 1]; got --seed 7"),
+        (["--within", "love"], "--within is one of macs, time"),
+        (["--sparsities", "0.9"], "these options leave 0"),
+        (["--sparsities", "half"], "list of numbers"),
+        (["--beta", "1"], "in [0, 1)"),
+        (["--measures", "kapa"], "Did you mean 'kappa'"),
+        (["--diversity", "local"], "diversity is one of focal, baseline"),
+    ):
+        assert run_command(["team", str(folder), "--no-onnx", *arguments]) == 2, arguments
+        assert what in capsys.readouterr().err
+
+
+def entry(beta, right, change, *, cheap=True):
+    metrics = {"error": {"value": 0.1}, "nll": {"value": 0.5}, "ece": {"value": 0.1}}
+    names = ["team", *(["equal MACs"] if cheap else []), "pool", "best member", "dense"]
+    sides = [
+        {"name": n, "members": [0, 1], "cost": 0.5, "metrics": metrics, "change": change,
+         "price": {"macs": 10.0, "milliseconds": 1.0}}
+        for n in names
+    ]  # fmt: skip
+    return {"beta": beta, "choices": {n: {"right": right} for n in names[:2]}, "sides": sides}
+
+
+def test_the_verdict_takes_the_beta_that_validation_prefers():
+    # on test the other one would look better
+    told = view._verdict([[entry(0.0, 90, -0.01)], [entry(0.2, 80, 0.05)]])
+    assert "worse than the dense network in every pool: −1.00 points" in told
+    told = view._verdict([[entry(0.0, 80, -0.01)] * 2, [entry(0.2, 90, 0.05), entry(0.2, 90, 0.01)]])
+    assert "is better than the dense network in every pool: +3.00 points (+1.00 to +5.00)" in told
+    told = view._verdict([[entry(0.0, 80, -0.01), entry(0.0, 80, 0.02)]])
+    assert "is not better than the dense network in every pool" in told
+    assert view._verdict([[entry(0.0, 80, 0.1, cheap=False)]]).startswith("No team of two members")
+
+
+def test_a_study_without_teams_keeps_its_name_and_has_no_section(folder):
+    plain = parse(TEXT[: TEXT.index("[teams]")], source="s")
+    assert "teams" not in plain.model_dump(mode="json")
+    assert plain.id != read(folder.parent.parent / "tiny.toml").id
+    run = run_of(folder)
+    results = {key: value for key, value in run.results.items() if key != "teams"}
+    assert view.view(type(run)(results, run.verification)) is None
+
+
+def test_pools_of_all_seeds_with_the_dense_networks(folder):
+    text = TEXT.replace("[teams]", "[teams]\nacross = true\ndense = true\nsparsities = [0.5]")
+    place = folder.parent.parent / "across.toml"
+    place.write_text(text)
+    found = read_results(study(str(place), out=folder.parent, executor="inline"))
+    entries = found["teams"]
+    assert [e["seed"] for e in entries] == [None, None]
+    expected = {(s, m, p) for s in (0, 1) for m, p in (("", 0.0), ("minimum", 0.5), ("random", 0.5))}
+    assert {tuple(a) for a in entries[0]["pool"]} == expected
+    # the reference is the dense network that validation prefers
+    right = [(answers(folder, (s, "", 0.0), "validation")) for s in (0, 1)]
+    best = int(np.argmax([(p.decisions == p.labels).sum() for p in right]))
+    test = answers(folder, (best, "", 0.0), "test")
+    dense = next(s for s in entries[0]["sides"] if s["name"] == "dense")
+    assert dense["metrics"]["error"]["value"] == pytest.approx((test.decisions != test.labels).mean())
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("measures = ['kapa']", "Did you mean 'kappa'"),
+        ("betas = [0.2, 0.2]", "teams.betas must differ"),
+        ("betas = [1.0]", "less than 1"),
+        ("sparsities = [0.9]", "teams.sparsities has 0.9, which no method has"),
+        ("largest = 1", "greater than or equal to 2"),
+        ("voting = 'loud'", "voting"),
+    ],
+)
+def test_refusals(line, match):
+    with pytest.raises(BadInput, match=match):
+        parse(TEXT[: TEXT.index("[teams]")] + "[teams]\n" + line, source="s")
+    one = TEXT[: TEXT.index('[[methods]]\nname = "random"')].replace("[0.5, 0.75]", "[0.5]")
+    with pytest.raises(BadInput, match="a pool of teams has 2 to 64 networks; this one has 1"):
+        parse(one + '[certification]\ndeclared = { method = "minimum" }\n[teams]\n', source="s")
