@@ -31,22 +31,27 @@ def network_and_mask(options: Options, data: Data, made: Input) -> tuple[nn.Modu
 def posterior_of(options: Options, data: Data, model: nn.Module, mask: Mask | None) -> Posterior:
     """The posterior of the last layer, or of the most uncertain among the surviving weights.
 
-    The prior precision is that of the highest marginal likelihood; of networks that have none, since the examples say
-    nothing of their weights, the one under which validation examples are most probable.
+    The prior precision is that of the highest marginal likelihood. It is the one under which validation examples are
+    most probable where the marginal likelihood has no highest value (a network that is left nothing), and where only
+    some of the weights that are left are uncertain: they were chosen for being known least, which says that the prior
+    is weak, of them alone.
     """
     batches = data.train.batches(SIZE)
-    inside = _subnetwork(options, data, model, mask)
-    try:
-        return fit_laplace(model, batches, inside)
-    except BadInput as error:
-        if "no prior precision" not in str(error):
-            raise
+    inside, all_of_them = _subnetwork(options, data, model, mask)
+    if all_of_them:
+        try:
+            return fit_laplace(model, batches, inside)
+        except BadInput as error:
+            if "no prior precision" not in str(error):
+                raise
     return with_validated_prior(fit_laplace(model, batches, inside, prior_precision=1.0), data.validation.batches(SIZE))
 
 
-def _subnetwork(options: Options, data: Data, model: nn.Module, mask: Mask | None) -> Subnetwork:
+def _subnetwork(options: Options, data: Data, model: nn.Module, mask: Mask | None) -> tuple[Subnetwork, bool]:
     if options["laplace"] == "last_layer":
-        return last_layer(model, example_of(data), mask=mask)
+        return last_layer(model, example_of(data), mask=mask), True
     inside = weights_left(model, mask)
-    size = min(options["laplace_weights"] or MOST, sum(len(indices) for indices in inside.values()))
-    return most_uncertain(model, data.train.batches(SIZE), size=size, mask=mask)
+    size, left = options["laplace_weights"] or MOST, sum(len(indices) for indices in inside.values())
+    if left <= size:
+        return inside, True
+    return most_uncertain(model, data.train.batches(SIZE), size=size, mask=mask), False

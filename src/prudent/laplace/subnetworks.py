@@ -71,7 +71,8 @@ def most_uncertain(
         variance(w) = 1 / (prior precision + sum over examples of (J^T H J) at w)
 
     They do not depend on the prior precision. Ties: what comes first in the order of layers and elements. Weights of
-    which the data say nothing at all, as behind a unit that is never active, are the most uncertain ones.
+    which the data say nothing at all, as behind a unit that is never active, are the most uncertain ones. A prior
+    precision should not be found from these weights alone: they are the ones that ask for a weak one.
 
     Args:
         model: not changed.
