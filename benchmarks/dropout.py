@@ -14,9 +14,9 @@ class Branching(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.right = nn.Conv2d(1, 32, 3, padding=1), nn.Conv2d(1, 32, 5, padding=2)
-        self.mixed = nn.Conv2d(32, 32, 3, padding=1)
-        self.dropout, self.head = nn.Dropout(0.5), nn.Linear(32 * 4, 10)
+        self.left, self.right = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(1, 16, 5, padding=2)
+        self.mixed = nn.Conv2d(16, 16, 3, padding=1)
+        self.dropout, self.head = nn.Dropout(0.5), nn.Linear(16 * 4, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         both = torch.relu(self.mixed(torch.relu(self.left(x)) + torch.relu(self.right(x))))

@@ -91,7 +91,7 @@ def test_every_sample_is_the_network_with_masks_of_its_own(wrap, monkeypatch):
 def test_samples_are_distributed_as_full_passes(rate):
     model = Residual(rate).eval()
     x = images(6)[0]
-    find, note = sampler(model, x)
+    find, note, _ = sampler(model, x)
     assert note == ""
     with torch.no_grad(), seeded(1):
         ours = find(x, 1500).numpy()
@@ -134,7 +134,7 @@ def test_the_batch_may_be_another_dimension_than_the_first():
 
     torch.manual_seed(0)
     model, x = Turned().eval(), images(5)[0]
-    find, note = sampler(model, x)
+    find, note, _ = sampler(model, x)
     assert note == ""
     with torch.no_grad(), seeded(3):
         assert_same_distribution(find(x, 1500).numpy(), passes(model, x, 1500, seed=4))
@@ -161,7 +161,7 @@ ZOO = (
 def test_architectures_with_dropout_need_no_full_passes(name, shape, options):
     model = build(name, shape, 4, seed=0, options=options).eval()
     x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
-    find, note = sampler(model, x)
+    find, note, _ = sampler(model, x)
     assert note == ""
     with torch.no_grad(), seeded(0):
         answers = find(x, 2)
@@ -238,7 +238,7 @@ def test_what_cannot_be_cut_is_sampled_by_full_passes_and_says_why(forward, drop
 def _own(model, x):
     with pytest.raises(BadInput, match="all samples are the same"):
         predict(model, [x], split="test", mc_samples=5)
-    find, _ = sampler(model, x)
+    find, *_ = sampler(model, x)
     with torch.no_grad():
         np.testing.assert_allclose(find(x, 1).numpy(), passes(model, x, 1, seed=0), atol=1e-6)
 
@@ -248,7 +248,7 @@ def test_functional_dropout_of_training_and_attention_stay_off():
         return net.head(net.drop(F.dropout(net.first(x), 0.9, training=net.training)))
 
     model, x = Odd(forward).eval(), images(6)[0]
-    find, note = sampler(model, x)
+    find, note, _ = sampler(model, x)
     assert note == ""
     with torch.no_grad(), seeded(0):
         assert_same_distribution(find(x, 2000).numpy(), passes(model, x, 2000, seed=1))
@@ -265,13 +265,24 @@ def test_nothing_of_the_network_or_of_the_caller_changes(make):
     assert torch.equal(x, given)
 
 
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_network_of_which_nothing_is_left_has_samples_that_are_all_the_same(wrap):
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
+    with torch.no_grad():
+        layers[0].weight.zero_()
+        layers[0].bias.zero_()
+    answers = predict(Wrapped(layers) if wrap else layers, [torch.rand(5, 4)], split="test", mc_samples=4).logits
+    np.testing.assert_allclose(answers, np.broadcast_to(layers[2].bias.detach().numpy(), (4, 5, 3)), atol=1e-7)
+
+
 def test_large_tensors_make_small_blocks(monkeypatch):
     model, x = Residual().eval(), images(4)[0]
     sizes = []
     halves = halve(model, x)
     assert halves.widest == 4 * 64 * 4  # four channels of 8 x 8 in float32
     monkeypatch.setattr(module, "MEMORY", 4 * halves.widest * 8)  # two samples of four examples
-    find, _ = sampler(model, x)
+    find, *_ = sampler(model, x)
     held = find.args[0]
     monkeypatch.setattr(held.after, "forward", _noting(held.after.forward, sizes))
     with torch.no_grad():

@@ -14,7 +14,7 @@ from prudent.tallies import MOST
 from prudent.units import check_shape_of_unit
 
 if TYPE_CHECKING:
-    from prudent.sections import Certification, Teams, Training
+    from prudent.sections import Certification, Evaluation, Teams, Training
     from prudent.settings import Method, Settings
 
 DURING = ("gradual", "set", "rigl")
@@ -73,6 +73,14 @@ def comparable(method: "Method", other: "Method") -> bool:
     """
     units = [(m.granularity, m.pattern, m.block, m.layers and sorted(m.layers)) for m in (method, other)]
     return units[0] == units[1] and all(m.schedule == "one_shot" and m.scored == "dense" for m in (method, other))
+
+
+def doubt_problems(asked: "Evaluation") -> Iterator[str]:
+    """What of [evaluation] belongs to a Laplace approximation that is not asked for."""
+    if asked.laplace_weights is not None and asked.laplace != "subnetwork":
+        yield 'evaluation.laplace_weights says how large a subnetwork is: it needs laplace = "subnetwork"'
+    if asked.laplace_samples is not None and asked.laplace is None:
+        yield 'evaluation.laplace_samples needs laplace = "last_layer" or "subnetwork"'
 
 
 def comparison_problems(name: str, methods: "Sequence[Method]") -> Iterator[str]:

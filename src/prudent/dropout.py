@@ -36,7 +36,7 @@ Sampler = Callable[[Tensor, int], Tensor]
 """(inputs (n, ...), samples) -> logits (samples, n, classes)."""
 
 
-def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str]:
+def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str, bool]:
     """How to sample a network under dropout: as cheaply as its structure allows, in the same distribution.
 
     What comes before the first active dropout is computed once for each example, and the rest sees all samples as one
@@ -48,20 +48,21 @@ def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str]:
         model: in evaluation mode; its active dropouts are its modules of torch with a rate above 0.
         inputs: (n, ...), a batch like those that will come.
 
-    Returns: the sampler, and why it runs the whole network for each sample; "" if it does not.
+    Returns: the sampler; why it runs the whole network for each sample, "" if it does not; and whether it is certain
+    that a dropout is on the way to the output. Samples may be the same even then: of a network that is left nothing.
     """
     parts = _plain_parts(model)
     if parts is not None:
-        return partial(_sample_parts, model, parts), ""
+        return partial(_sample_parts, model, parts), "", True
     try:
         pair = torch.cat([inputs, (inputs / 2).to(inputs.dtype)]) if len(inputs) == 1 else inputs
         halves = halve(model, pair)
         if halves is None:  # whoever compares the samples will find it
-            return partial(_sample_passes, model), ""
+            return partial(_sample_passes, model), "", False
         _check_halves(model, halves, pair)
     except BadInput as error:
-        return partial(_sample_passes, model), str(error)
-    return partial(_sample_halves, halves), ""
+        return partial(_sample_passes, model), str(error), False
+    return partial(_sample_halves, halves), "", True
 
 
 def announce(note: str) -> None:

@@ -21,11 +21,13 @@ DENSE = ("", 0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Trio:
-    """The cells of one network: the network itself, its predictions, and its measured time."""
+    """The cells of one network: the network itself, its predictions, its measured time, and what a study may add."""
 
     network: Cell
     predictions: Cell
     latency: Cell
+    laplace: Cell | None = None
+    maps: Cell | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,8 @@ def build_graph(study: Settings, data: Fingerprints) -> Graph:
                 previous = maker.pruned(method, sparsity, dense, previous, like)
                 networks[seed, method.name, sparsity] = maker.trio(previous, dense)
     trios = list(networks.values())
-    stages = ([t.network for t in trios], [t.predictions for t in trios], [t.latency for t in trios])
+    added = [cell for t in trios for cell in (t.laplace, t.maps) if cell is not None]
+    stages = ([t.network for t in trios], [t.predictions for t in trios], added, [t.latency for t in trios])
     return Graph(networks=networks, cells=tuple(cell for stage in stages for cell in stage))
 
 
@@ -172,4 +175,32 @@ class _Maker:
             label=f"{network.label}, timing",
             alone=True,
         )
-        return Trio(network=network, predictions=predictions, latency=latency)
+        return Trio(network=network, predictions=predictions, latency=latency, **self.doubts(network, ood, strangers))
+
+    def doubts(
+        self, network: Cell, ood: dict[str, Any] | None, strangers: list[tuple[str, str]]
+    ) -> dict[str, Cell | None]:
+        """The cells that ask for uncertainty, where the study wants them; maps of the declared seed alone."""
+        asked = self.study.evaluation
+        own = {key: getattr(asked, key) for key in ("laplace", "laplace_weights", "laplace_samples")}
+        base = {k: self.shared[k] for k in ("data", "model", "seed")} | own
+        found: dict[str, Cell | None] = {"laplace": None, "maps": None}
+        if asked.laplace is not None:
+            found["laplace"] = Cell(
+                kind="laplace",
+                options=base | {"ood": ood},
+                inputs={"network": network.key},
+                data=(self.data.task, self.data.ood),
+                code=self.modules("laplace", *strangers),
+                label=f"{network.label}, uncertain weights",
+            )
+        if asked.maps is not None and self.seed == self.study.certification.declared.seed:
+            found["maps"] = Cell(
+                kind="maps",
+                options=base | {"maps": asked.maps, "mc_samples": asked.mc_samples},
+                inputs={"network": network.key},
+                data=(self.data.task,),
+                code=self.modules("maps"),
+                label=f"{network.label}, maps",
+            )
+        return found

@@ -46,7 +46,7 @@ def predict(
     Raises:
         BadInput: no batches, some with and some without labels, a network that does not run on them or does not answer
             one row of logits for each input, NaN or infinite logits, labels that are no integers or outside the
-            classes, mc_samples < 2; a network without dropout, or whose samples are all the same, where samples are
+            classes, mc_samples < 2; a network without dropout, or with one that does nothing, where samples are
             asked for; mc_dropout without mc_samples, or for a network that has dropout.
         SplitMisuse: `split` contradicts the batches, or neither names one.
 
@@ -58,13 +58,14 @@ def predict(
     labels: list[Tensor] = []
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     sample: Sampler | None = None
+    certain = False
     with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
             inputs, truth = parted(batch)
             labels += [] if truth is None else [truth]
             inputs = inputs.to(device)
             if mc_samples is not None and sample is None:
-                sample = _sampler(model, inputs, mc_dropout)
+                sample, certain = _sampler(model, inputs, mc_dropout)
             answer = logits_of(model, inputs) if sample is None else sample(inputs, mc_samples or 0)
             logits.append(answer.float().cpu())
     if not logits:
@@ -75,7 +76,7 @@ def predict(
     if len(widths) > 1:
         raise BadInput(f"a network answers as many logits for every batch; it answered {sorted(widths)}")
     joined = torch.cat(logits, dim=-2).numpy()
-    if mc_samples is not None and (joined == joined[0]).all():
+    if mc_samples is not None and not certain and (joined == joined[0]).all():
         raise BadInput("dropout is switched on, yet all samples are the same: does it act on the way to the output?")
     return Predictions(
         logits=joined,
@@ -116,15 +117,15 @@ def split_of(batches: Iterable[Batch], split: Split | None) -> Split:
     return known
 
 
-def _sampler(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> Sampler:
+def _sampler(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> tuple[Sampler, bool]:
     few = inputs[:FEW].clone()  # a network may write over them
     with seeded(0):  # what is tried here must not move what is drawn later
         sampled = model if mc_dropout is None else with_dropout(model, rate=mc_dropout, example=few)
-        found, note = sampler(sampled, few)
+        found, note, certain = sampler(sampled, few)
         if note:
             logits_of(model, inputs.clone())  # a network that does not run is refused in its own words
     announce(note)
-    return found
+    return found, certain
 
 
 def _check_dropout(model: nn.Module, mc_samples: int | None, mc_dropout: float | None) -> None:

@@ -8,10 +8,14 @@ from torch import nn
 
 from prudent.building import build
 from prudent.catalogue import check_options
+from prudent.cells._shared import example_of
+from prudent.cells.maps import check_plane
 from prudent.corrupting import check_images
 from prudent.errors import BadInput
 from prudent.given_weights import give_weights, weights_hash
 from prudent.graph import Fingerprints
+from prudent.laplace.posterior import fit_laplace
+from prudent.laplace.subnetworks import last_layer, most_uncertain
 from prudent.network import check_runs, evaluating, prunable
 from prudent.objectives import OBJECTIVES
 from prudent.passes import Pass
@@ -53,7 +57,8 @@ def preflight(study: Settings) -> Ready:
     Raises:
         BadInput: data that are absent, lack labels that are needed or do not fit the network, dropout samples of a
             network without dropout, more examples to be timed than there are, an unknown option, a sparsity that leaves
-            nothing, weights that are not the network's.
+            nothing, weights that are not the network's, a layer that a Laplace approximation cannot differentiate, maps
+            of data that do not lie in a plane.
         CannotPrune: channels asked of a network that is not a plain one.
     """
     data = load_data(study.data.name, study.data.options)
@@ -82,8 +87,20 @@ def preflight(study: Settings) -> Ready:
     _try_training(study, data, model)
     if study.evaluation.mc_samples is not None:
         predict(model, data.validation.batches(8), mc_samples=2)
+    _try_doubts(study, data, model)
     _try_pruning(study, data, model)
     return Ready(data=data, ood=ood, weights=weights)
+
+
+def _try_doubts(study: Settings, data: Data, model: nn.Module) -> None:
+    asked, example = study.evaluation, example_of(data)
+    if asked.laplace is not None:
+        few = list(data.train.batches(8))[:1]
+        last = asked.laplace == "last_layer"
+        inside = last_layer(model, example) if last else most_uncertain(model, few, size=1)
+        fit_laplace(model, few, inside, prior_precision=1.0)
+    if asked.maps is not None:
+        check_plane(data)
 
 
 def _check_labels(study: Settings, data: Data) -> None:

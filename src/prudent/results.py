@@ -1,5 +1,6 @@
 """Finished cells -> everything that a study found, as plain numbers; and the certificates."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -58,7 +59,8 @@ class Finished:
         Raises:
             DamagedStore: the store has lost answers on a split that every network is asked for.
         """
-        cell = self.graph.networks[seed, method, sparsity].predictions
+        trio = self.graph.networks[seed, method, sparsity]
+        cell = trio.laplace if trio.laplace is not None and name.endswith("_laplace") else trio.predictions
         if name not in ALWAYS and name not in self.records[cell.key]["outputs"]:
             return None
         return predictions_from_bytes(self.store.read(cell.key, name))
@@ -210,6 +212,19 @@ def _measured(finished: Finished, seed: int, method: str, sparsity: float) -> di
         found["ood_decisions"] = np.bincount(ood.decisions, minlength=ood.classes).tolist()
     if test_mc is not None:
         found["mc_metrics"] = _plain(evaluate(test_mc, ood=ood_mc, bins=bins))
+    return found | _doubts(finished, seed, method, sparsity)
+
+
+def _doubts(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:
+    """What the study asked for beyond plain answers and dropout: uncertain weights, and maps of the plane."""
+    trio, found = finished.graph.networks[seed, method, sparsity], dict[str, Any]()
+    ask = partial(finished.predictions, seed, method, sparsity)
+    test = ask("test_laplace")
+    if test is not None and trio.laplace is not None:
+        found["laplace_metrics"] = _plain(evaluate(test, ood=ask("ood_laplace"), bins=finished.study.evaluation.bins))
+        found["laplace"] = dict(finished.records[trio.laplace.key]["values"])
+    if trio.maps is not None:
+        found["maps"] = json.loads(finished.store.read(trio.maps.key, "maps"))
     return found
 
 

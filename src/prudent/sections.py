@@ -104,7 +104,7 @@ class Training(Table):
 class Evaluation(Table):
     """[evaluation]: what is measured."""
 
-    _later = ("compare_with",)
+    _later = ("compare_with", "laplace", "laplace_weights", "laplace_samples", "maps")
 
     bins: int = Field(15, ge=1, le=1000, description="equal-width bins of confidence for the ECE")
     mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
@@ -114,6 +114,24 @@ class Evaluation(Table):
         None,
         description="name of a method that prunes the dense network at once, such as one scored by oracle: how many of "
         "the units that it keeps do the others keep, seed by seed and sparsity by sparsity",
+    )
+    laplace: Literal["last_layer", "subnetwork"] | None = Field(
+        None,
+        description="ask every network again with uncertain weights (Laplace approximation): those of its last layer, "
+        "or the most uncertain of those that pruning has left",
+    )
+    laplace_weights: int | None = Field(
+        None, ge=1, le=10_000, description="of subnetwork: how many weights at most; by default 1000"
+    )
+    laplace_samples: int | None = Field(
+        None, ge=2, description="of laplace: so many networks are drawn; by default one answer, by the probit formula"
+    )
+    maps: int | None = Field(
+        None,
+        ge=5,
+        le=201,
+        description="points along each side of maps of the plane: what the networks of the declared seed decide, and "
+        "how sure they are; needs data of two numbers and two classes",
     )
 
 

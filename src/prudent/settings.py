@@ -9,6 +9,7 @@ from prudent.bounds import BOUNDS
 from prudent.consistency import (
     DURING,
     comparison_problems,
+    doubt_problems,
     method_problems,
     resplit_problems,
     team_problems,
@@ -172,6 +173,7 @@ def _problems(study: Settings) -> Iterator[str]:
             yield str(UnknownName.of(noun, name, known))
     if study.evaluation.compare_with is not None:
         yield from comparison_problems(study.evaluation.compare_with, study.methods)
+    yield from doubt_problems(study.evaluation)
     yield from weights_problems(study)
     yield from resplit_problems(study.certification)
     if study.teams is not None:

@@ -80,7 +80,11 @@ def test_chunks_change_nothing(monkeypatch):
     model, data = network(), points()
     whole = curvature(fit_laplace(model, data, everything(model), prior_precision=1.0))
     monkeypatch.setattr(module, "ELEMENTS", 3 * 43 * 2)
-    np.testing.assert_allclose(curvature(fit_laplace(model, data, everything(model), prior_precision=1.0)), whole)
+    posterior = fit_laplace(model, data, everything(model), prior_precision=1.0)
+    np.testing.assert_allclose(curvature(posterior), whole)
+    assert posterior.log_likelihood == pytest.approx(-30 * nll(predict(model, points(split="test"))), rel=1e-6)
+    test = points(20, seed=4, split="test", size=20)
+    assert predict_laplace(posterior, test).labels.tolist() == test.labels.tolist()
 
 
 def test_a_linear_network_with_gaussian_noise_is_exact():

@@ -54,6 +54,15 @@ def survivors(model: nn.Module, mask: Mask) -> dict[str, Tensor]:
     return _left(model, [name for name in weights if name in removed], removed)
 
 
+def weights_left(model: nn.Module, mask: Mask | None = None) -> dict[str, Tensor]:
+    """The survivors of a mask, or without one all prunable weights.
+
+    Raises:
+        BadInput: the mask does not fit the network, or leaves nothing.
+    """
+    return _left(model, list(prunable(model)), {}) if mask is None else survivors(model, mask)
+
+
 def most_uncertain(
     model: nn.Module, batches: Iterable[Batch], *, size: int, mask: Mask | None = None
 ) -> dict[str, Tensor]:
@@ -62,7 +71,8 @@ def most_uncertain(
         variance(w) = 1 / (prior precision + sum over examples of (J^T H J) at w)
 
     They do not depend on the prior precision. Ties: what comes first in the order of layers and elements. Weights of
-    which the data say nothing at all, as behind a unit that is never active, are the most uncertain ones.
+    which the data say nothing at all, as behind a unit that is never active, are the most uncertain ones. A prior
+    precision should not be found from these weights alone: they are the ones that ask for a weak one.
 
     Args:
         model: not changed.
@@ -76,7 +86,7 @@ def most_uncertain(
 
     Source: Daxberger et al. 2021, "Bayesian Deep Learning via Subnetwork Inference", arXiv:2010.14689, section 4.
     """
-    whole = _left(model, list(prunable(model)), {}) if mask is None else survivors(model, mask)
+    whole = weights_left(model, mask)
     total = sum(len(indices) for indices in whole.values())
     if not 1 <= size <= total:
         raise BadInput(f"a subnetwork of this network has 1 .. {total} weights; got size={size}")

@@ -161,6 +161,16 @@ def strangers(title: str, sparsity: float, auroc: Change, sure: Change, shift: S
     return join(parts)
 
 
+def maps(title: str, sparsity: float, means: Sequence[tuple[str, float, float]]) -> Markup:
+    """How unsure the network is over the whole plane, by each way of asking it: (way, dense, pruned), in [0, 1]."""
+    ways = {"entropy": "by itself", "mc_entropy": "under dropout", "laplace_entropy": "with uncertain weights"}
+    parts = [
+        say("{} {} → <b>{}</b>", ways[name], percent(dense, 0), percent(pruned, 0)) for name, dense, pruned in means
+    ]
+    text = "{} at {}. How unsure over the whole map, of the most there is (dense → pruned): "
+    return say(text, title, percent(sparsity)) + join(parts, ", ") + "."
+
+
 def changed(title: str, sparsity: float, found: Sequence[Change]) -> Markup:
     """What changed by more than luck."""
     who = say("{} at {}: ", title, percent(sparsity))

@@ -15,6 +15,7 @@ from prudent.report.views import (
     confidence,
     cost,
     layers,
+    maps,
     proof,
     resplits,
     speed,
@@ -50,6 +51,7 @@ SECTIONS = (
     Section(
         "strangers", "What does it make of things it should not know?", "Things it should not know", strangers.view
     ),
+    Section("maps", "Where does it doubt?", "Where does it doubt?", maps.view),
     Section("changed", "What changed most?", "What changed most?", changed.view),
     Section("layers", "Where was it cut?", "Where was it cut?", layers.view),
     Section("alike", "Do the methods keep the same units?", "The same units?", alike.view),
