@@ -32,6 +32,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[training] and [retraining]", sections.Training),
     ("[[methods]]", settings.Method),
     ("[evaluation]", sections.Evaluation),
+    ("[evaluation.suite_options]", sections.Suite),
     ("[certification]", sections.Certification),
     ("[certification.declared]", sections.Declared),
 )

@@ -11,6 +11,7 @@ from prudent.consistency import (
     comparison_problems,
     method_problems,
     resplit_problems,
+    suite_problems,
     weights_problems,
 )
 from prudent.data import DATA
@@ -152,6 +153,7 @@ def _problems(study: Settings) -> Iterator[str]:
             yield str(UnknownName.of(noun, name, known))
     if study.evaluation.compare_with is not None:
         yield from comparison_problems(study.evaluation.compare_with, study.methods)
+    yield from suite_problems(study.evaluation, study.data.ood)
     yield from weights_problems(study)
     yield from resplit_problems(study.certification)
     claim = study.certification.declared
