@@ -32,9 +32,10 @@ LEVELS = {
         "layer_times", "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing",
         "recounting", "report", "rounding", "run_folder", "sections", "settings", "sources", "spending",
         "splits", "store"),
-    4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
-        "reference", "results", "scheduling", "shipping", "studies", "study_files", "suite_checks", "summary",
-        "tables", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
+    4: ("cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph", "preflight",
+        "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies",
+        "study_files", "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables",
+        "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
 }  # fmt: skip
 
 

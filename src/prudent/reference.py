@@ -45,7 +45,7 @@ LIBRARY = (
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
-    "certificates.losses_of", "spending.spent",
+    "certificates.losses_of", "spending.spent", "reevaluation.measure_again", "damage.hits", "damage.paired_p_value",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 
