@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from prudent.report.reading import Run
-from prudent.report.views import alike, changed, confidence, cost, layers, proof, resplits, speed, strangers, trust
+from prudent.report.views import (
+    alike,
+    beyond,
+    changed,
+    confidence,
+    cost,
+    layers,
+    proof,
+    resplits,
+    speed,
+    strangers,
+    trust,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ SECTIONS = (
     Section(
         "strangers", "What does it make of things it should not know?", "Things it should not know", strangers.view
     ),
+    Section("beyond", "Beyond accuracy: what else was lost?", "Beyond accuracy", beyond.view),
     Section("changed", "What changed most?", "What changed most?", changed.view),
     Section("layers", "Where was it cut?", "Where was it cut?", layers.view),
     Section("alike", "Do the methods keep the same units?", "The same units?", alike.view),
