@@ -45,7 +45,7 @@ def view(run: Run) -> dict[str, Any] | None:
         return None
     suite = SuiteOf(run)
     found = suite.found
-    tasks = list(next(iter(found["potentials"].values()), {}).get("by_task", {}))
+    tasks = list(found["potentials"][run.methods[0].name].get("by_task", {}))
     shifts = [key for key in suite.dense if key.startswith("severity.")]
     return {
         "left_out": found["left_out"],
