@@ -16,7 +16,7 @@ LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
     1: ("admission", "anytime", "binned", "bounds", "calibration", "calibration_p_values", "calibration_variants",
         "cascades", "certification", "conformal", "crc", "damage", "detection", "eprocesses", "evaluation",
-        "families", "forecasts", "intervals", "inversion", "loss_tables", "monitoring", "multirisk", "pareto",
+        "forecasts", "intervals", "inversion", "loss_tables", "measure_families", "monitoring", "multirisk", "pareto",
         "pictures", "planning", "potential", "procedures", "proper_scores", "rcps", "reallocation",
         "regression", "resplitting", "risks", "robustness", "segmentation", "selective", "similarity",
         "smoothing", "stopping", "temperature", "uncertainty", "wealth"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from prudent.cells.shifted import NOMINAL, corrupted, noisy
 from prudent.errors import BadInput
-from prudent.families import calibration_family, distance_family, selective_family
+from prudent.measure_families import calibration_family, distance_family, selective_family
 from prudent.graph import DENSE
 from prudent.intervals import over_seeds
 from prudent.reallocation import churn

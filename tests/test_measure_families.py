@@ -8,7 +8,7 @@ from scipy.special import log_softmax, softmax
 from prudent import calibration_variants
 from prudent.calibration import ece
 from prudent.errors import BadInput
-from prudent.families import calibration_family, distance_family, selective_family
+from prudent.measure_families import calibration_family, distance_family, selective_family
 from prudent.types import Predictions
 from tests.conftest import predictions
 
