@@ -15,28 +15,30 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
     1: ("admission", "anytime", "binned", "bounds", "calibration", "calibration_p_values", "calibration_variants",
-        "cascades", "certification", "conformal", "crc", "detection", "diversity", "eprocesses", "evaluation",
-        "families", "focal", "forecasts", "intervals", "inversion", "loss_tables", "monitoring", "multirisk",
-        "pareto", "planning", "potential", "procedures", "proper_scores", "rcps", "reallocation", "recalibration",
-        "regression", "resplitting", "risks", "robustness", "segmentation", "selective", "similarity", "smoothing",
-        "stopping", "tallies", "team_reports", "teams", "temperature", "uncertainty", "voting", "wealth"),
+        "cascades", "certification", "conformal", "crc", "damage", "detection", "diversity", "eprocesses",
+        "evaluation", "families", "focal", "forecasts", "intervals", "inversion", "loss_tables", "measure_families",
+        "monitoring", "multirisk", "pareto", "pictures", "planning", "potential", "procedures", "proper_scores",
+        "rcps", "reallocation", "recalibration", "regression", "resplitting", "risks", "robustness", "segmentation",
+        "selective", "shifts", "similarity", "smoothing", "stopping", "tallies", "team_reports", "teams",
+        "temperature", "uncertainty", "voting", "wealth"),
     2: ("activations", "adoption", "assessment", "attacks", "attention", "augmentation", "auto_pgd", "batches",
         "budgets", "building", "bundles", "comparison", "computed", "controls", "copying", "corrupting",
         "corruptions", "couplings", "demands", "draws", "dropnet", "dropout", "dropout_graph", "enclosures", "ends",
         "ensembles", "examples", "gradients", "granularities", "heads", "identity", "label_noise", "laplace",
         "latency", "low_rank", "masks", "models", "network", "objectives", "observation", "onnx_graph", "ood",
-        "optimizers", "outside_attacks", "passes", "prediction", "probed_layers", "pruning", "readings", "recutting",
-        "reestimation", "relaxations", "runtimes", "sampling", "schedules", "scopes", "scores", "scoring",
-        "sensitivities", "separation", "speed", "stability", "surgery", "thinning", "training", "unfolding", "units",
-        "upkeep"),
+        "optimizers", "outside_attacks", "passes", "pixel_scale", "prediction", "probed_layers", "pruning",
+        "readings", "recutting", "reestimation", "relaxations", "runtimes", "sampling", "schedules", "scopes",
+        "scores", "scoring", "sensitivities", "separation", "speed", "stability", "surgery", "thinning", "training",
+        "unfolding", "units", "upkeep"),
     3: ("archive", "artefacts", "assembling", "certificate_documents", "certificates", "claim_files", "claiming",
-        "consistency", "corruption_files", "data", "deadlines", "export", "files", "given_weights", "keys",
-        "layer_times", "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing",
+        "consistency", "corruption_files", "data", "deadlines", "export", "files", "foreign", "given_weights",
+        "keys", "layer_times", "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing",
         "recounting", "report", "rounding", "run_folder", "sections", "settings", "sources", "spending", "splits",
         "store", "team_folders"),
-    4: ("cells", "certifying", "cli", "examining", "execution", "executors", "graph", "preflight", "progress",
-        "reference", "results", "scheduling", "shipping", "studies", "study_files", "summary", "tables",
-        "team_results", "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
+    4: ("cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph", "preflight",
+        "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies", "study_files",
+        "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables", "team_results",
+        "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
 }  # fmt: skip
 
 
@@ -92,7 +94,7 @@ def test_no_cycles_and_short_chains():
         return depth[module]
 
     longest = max(visit(module, ()) for module in graph)
-    assert longest <= 20, f"the longest chain of imports has {longest} files"
+    assert longest <= 22, f"the longest chain of imports has {longest} files"
 
 
 def test_levels_0_and_1_and_the_certificates_work_without_torch():

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prudent import certifying, examining, shipping, teaming, trimming, verifying, watching
+from prudent import certifying, evaluating, examining, shipping, teaming, trimming, verifying, watching
 from prudent._version import __version__
 from prudent.errors import PrudentError
 from prudent.terminal import AsJson, print_table
@@ -152,6 +152,7 @@ def methods(as_json: AsJson = False) -> int:
 
 
 app.command("doctor")(examining.doctor)
+app.command("evaluate")(evaluating.evaluate)
 app.command("certify")(certifying.claim)
 app.command("plan")(certifying.plan)
 app.command("monitor")(watching.monitor)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from prudent.bounds import BOUNDS
 from prudent.corruptions import CORRUPTIONS
+from prudent.data import DATA
 from prudent.diversity import MEASURES
 from prudent.errors import PrudentError, UnknownName
+from prudent.ood import OOD
 from prudent.resplitting import ANYTIME
 from prudent.scores import SCORES
 from prudent.tallies import MOST
@@ -111,6 +113,38 @@ def weights_problems(study: "Settings") -> Iterator[str]:
             yield f"method {method.name!r}: the initial weights of a network that was trained elsewhere are not known"
         if method.rewind == "learning_rate":
             yield f"method {method.name!r}: the [training] of a network that was trained elsewhere is not known"
+
+
+def suite_problems(evaluation: "Evaluation", strangers: str | None) -> Iterator[str]:
+    """What does not fit together in the suite that a study asks for.
+
+    Args:
+        evaluation: the table [evaluation].
+        strangers: name of the set that [data] names, None without.
+    """
+    suite = evaluation.suite_options
+    if suite is None:
+        return
+    if evaluation.suite is None:
+        yield 'evaluation.suite_options are those of a suite: set evaluation.suite = "full", or leave them out'
+    for what, given, known in (
+        ("corruption", suite.corruptions, CORRUPTIONS),
+        ("detector", suite.detectors, OOD),
+        ("data set", suite.ood, DATA),
+    ):
+        for name in given:
+            if name not in known and (what != "data set" or ":" not in name):
+                yield f"evaluation.suite_options: {UnknownName.of(what, name, known)}"
+    lists = ("corruptions", "severities", "noises", "ood", "detectors", "radii")
+    for key in lists:
+        values = getattr(suite, key)
+        if len(set(values)) < len(values):
+            yield f"evaluation.suite_options.{key} must differ; got {values}"
+    if strangers in suite.ood:
+        yield f"evaluation.suite_options.ood are further strangers; {strangers!r} is the set of [data] already"
+    for name in suite.ood_options:
+        if name not in suite.ood:
+            yield f"evaluation.suite_options.ood_options: {UnknownName.of('further set', name, suite.ood)}"
 
 
 def resplit_problems(claim: "Certification") -> Iterator[str]:

@@ -1,7 +1,7 @@
 """A study as a graph of cells: everything that will be computed, and under which keys, before anything is."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from prudent.consistency import DURING
@@ -21,13 +21,17 @@ DENSE = ("", 0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Trio:
-    """The cells of one network: the network itself, its predictions, its measured time, and what a study may add."""
+    """The cells of one network: the network itself, its predictions, its measured time, and what a study may add.
+
+    Of the dense network, "aligned" compares with the dense network of another seed.
+    """
 
     network: Cell
     predictions: Cell
     latency: Cell
     laplace: Cell | None = None
     maps: Cell | None = None
+    suite: Mapping[str, Cell] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +55,15 @@ class Fingerprints:
         task: of all splits of the data set.
         ood: of the strangers, "" without.
         weights: sha256 of the file that the dense network comes from, "" if it is trained.
+        further: of the suite's further sets of strangers, in its order.
+        images: whether the task's examples are images that can be corrupted and attacked.
     """
 
     task: str
     ood: str
     weights: str = ""
+    further: tuple[str, ...] = ()
+    images: bool = False
 
 
 def build_graph(study: Settings, data: Fingerprints) -> Graph:
@@ -69,18 +77,20 @@ def build_graph(study: Settings, data: Fingerprints) -> Graph:
         BadInput: a private method whose code cannot be read.
     """
     networks: dict[tuple[int, str, float], Trio] = {}
-    for seed in study.seeds:
+    for seed, other in zip(study.seeds, [*study.seeds[1:], study.seeds[0]], strict=True):
         maker = _Maker(study, data, seed)
         dense = maker.dense()
-        networks[seed, *DENSE] = maker.trio(dense, dense)
+        # given weights are the same for every seed, and no yardstick
+        beside = None if other == seed or study.model.weights is not None else _Maker(study, data, other).dense()
+        networks[seed, *DENSE] = maker.trio(dense, dense, beside)
         for method in sorted(study.methods, key=lambda m: m.control_of is not None):
             previous: Cell | None = None
             for sparsity in method.sparsities:
                 like = networks[seed, method.control_of, sparsity].network if method.control_of else None
                 previous = maker.pruned(method, sparsity, dense, previous, like)
-                networks[seed, method.name, sparsity] = maker.trio(previous, dense)
+                networks[seed, method.name, sparsity] = maker.trio(previous, dense, dense)
     trios = list(networks.values())
-    added = [cell for t in trios for cell in (t.laplace, t.maps) if cell is not None]
+    added = [cell for t in trios for cell in (t.laplace, t.maps, *t.suite.values()) if cell is not None]
     stages = ([t.network for t in trios], [t.predictions for t in trios], added, [t.latency for t in trios])
     return Graph(networks=networks, cells=tuple(cell for stage in stages for cell in stage))
 
@@ -152,7 +162,7 @@ class _Maker:
             label=f"seed {self.seed}, {method.name} {percent(sparsity)}",
         )
 
-    def trio(self, network: Cell, dense: Cell) -> Trio:
+    def trio(self, network: Cell, dense: Cell, beside: Cell | None) -> Trio:
         study = self.study
         ood = None if study.data.ood is None else {"name": study.data.ood, "options": study.data.ood_options}
         options = {k: self.shared[k] for k in ("data", "model", "seed")}
@@ -175,7 +185,10 @@ class _Maker:
             label=f"{network.label}, timing",
             alone=True,
         )
-        return Trio(network=network, predictions=predictions, latency=latency, **self.doubts(network, ood, strangers))
+        return Trio(
+            network=network, predictions=predictions, latency=latency, suite=dict(self.suite(network, beside)),
+            **self.doubts(network, ood, strangers),
+        )  # fmt: skip
 
     def doubts(
         self, network: Cell, ood: dict[str, Any] | None, strangers: list[tuple[str, str]]
@@ -204,3 +217,56 @@ class _Maker:
                 label=f"{network.label}, maps",
             )
         return found
+
+    def suite(self, network: Cell, beside: Cell | None) -> Iterator[tuple[str, Cell]]:
+        """Kind -> cell of what the study's suite asks of a network.
+
+        Args:
+            network: that is measured.
+            beside: another one, whose layers its own are compared with; None for no comparison.
+        """
+        asked = self.study.evaluation.suite_options
+        if asked is None:
+            return
+        own = asked.model_dump()
+        sets = sets_of_strangers(self.study)
+        detectors = [("ood", name) for name in asked.detectors]
+        others = [("data", one["name"]) for one in sets]
+        if self.data.images:
+            corruptions = [("corruptions", name) for name in asked.corruptions]
+            shifts = {k: own[k] for k in ("examples", "corruptions", "severities", "noise", "noises")}
+            yield "shifted", self.measuring("shifted", network, shifts, *corruptions)
+            attacks = {k: own[k] for k in ("attacked", "radii", "steps")}
+            yield "attacked", self.measuring("attacked", network, attacks)
+        if sets:
+            options = {"sets": sets, **{k: own[k] for k in ("detectors", "fitted", "examples")}}
+            yield "strangers", self.measuring("strangers", network, options, *detectors, *others)
+        if beside is not None:
+            yield "aligned", self.measuring("aligned", network, {"aligned": asked.aligned}, beside=beside)
+
+    def measuring(
+        self, kind: str, network: Cell, own: dict[str, Any], *more: tuple[str, str], beside: Cell | None = None
+    ) -> Cell:
+        """A cell of a suite, which reads a finished network."""
+        data = (self.data.task, self.data.ood, *self.data.further) if kind == "strangers" else (self.data.task,)
+        return Cell(
+            kind=kind,
+            options={k: self.shared[k] for k in ("data", "model")} | own,
+            inputs={"network": network.key} | ({} if beside is None else {"dense": beside.key}),
+            data=data,
+            code=self.modules(kind, *more),
+            label=f"{network.label}, {kind}",
+        )
+
+
+def sets_of_strangers(study: Settings) -> list[dict[str, Any]]:
+    """All sets of strangers that a suite shows to networks: name, options, and whether it is on the task's scale.
+
+    The set of [data] is taken as that table describes it; pixels of further sets are put on the scale of the task.
+    """
+    asked, data = study.evaluation.suite_options, study.data
+    first = [] if data.ood is None else [{"name": data.ood, "options": data.ood_options, "scaled": True}]
+    if asked is None:
+        return first
+    own = [(name, asked.ood_options.get(name, {})) for name in asked.ood]
+    return first + [{"name": n, "options": o, "scaled": "mean" in o} for n, o in own]

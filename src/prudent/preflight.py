@@ -1,7 +1,7 @@
 """Refuse what cannot work before any work is done: data, architecture and settings tried together."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -26,6 +26,7 @@ from prudent.scores import SCORES
 from prudent.settings import Method, Settings
 from prudent.sources import load_data
 from prudent.splits import Data
+from prudent.suite_checks import ReadySuite, ready_suite
 from prudent.surgery.shrinking import shrink
 from prudent.types import Split
 
@@ -38,17 +39,20 @@ class Ready:
         data: the task.
         ood: the strangers, None without.
         weights: sha256 of the file that the dense network comes from, "" if it is trained.
+        suite: what its suite reads, None without one.
     """
 
     data: Data
     ood: Data | None
     weights: str = ""
+    suite: ReadySuite | None = None
 
     @property
     def fingerprints(self) -> Fingerprints:
         """Of the data, for the cells' keys."""
         ood = self.ood.fingerprint if self.ood else ""
-        return Fingerprints(task=self.data.fingerprint, ood=ood, weights=self.weights)
+        own = Fingerprints(task=self.data.fingerprint, ood=ood, weights=self.weights)
+        return own if self.suite is None else replace(own, further=self.suite.further, images=self.suite.images)
 
 
 def preflight(study: Settings) -> Ready:
@@ -89,7 +93,7 @@ def preflight(study: Settings) -> Ready:
         predict(model, data.validation.batches(8), mc_samples=2)
     _try_doubts(study, data, model)
     _try_pruning(study, data, model)
-    return Ready(data=data, ood=ood, weights=weights)
+    return Ready(data=data, ood=ood, weights=weights, suite=ready_suite(study, data))
 
 
 def _try_doubts(study: Settings, data: Data, model: nn.Module) -> None:

@@ -33,6 +33,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[training] and [retraining]", sections.Training),
     ("[[methods]]", settings.Method),
     ("[evaluation]", sections.Evaluation),
+    ("[evaluation.suite_options]", sections.Suite),
     ("[certification]", sections.Certification),
     ("[certification.declared]", sections.Declared),
     ("[teams]", sections.Teams),
@@ -53,6 +54,7 @@ LIBRARY = (
     "focal.focal_diversity", "teams.choose_team", "voting.vote", "voting.combine", "team_reports.compare_team",
     "ensembles.join", "ensembles.join_masks", "ensembles.predict_members", "team_folders.save_team",
     "team_folders.load_team",
+    "reevaluation.measure_again", "damage.hits", "damage.paired_p_value",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 

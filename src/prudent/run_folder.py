@@ -3,6 +3,7 @@
 report.html             the page
 results.json            every number of the page, and many more
 table.csv               means over seeds with their intervals, one row for each method and sparsity
+suite.csv               of a study with a suite, the same for each of its measures, one row for each
 study.json              all settings, defaults written out
 certificates/NAME.json  with NAME.losses.safetensors beside it, for `prudent verify`
 networks/seedN/NAME/    every network, for `prudent.load`
@@ -23,6 +24,7 @@ RESULTS = "results.json"
 REPORT = "report.html"
 STUDY = "study.json"
 TABLE = "table.csv"
+SUITE = "suite.csv"
 CERTIFICATES = "certificates"
 PARTS = ("id", "study", "data", "networks", "certificates", "environments", "finished", "seconds")
 """What results consist of."""

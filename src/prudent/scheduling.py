@@ -11,7 +11,10 @@ from prudent.executors import Executor, WorkerDied
 from prudent.keys import Cell
 from prudent.store import Store
 
-EFFORT = {"dense": 1.0, "given": 0.1, "pruned": 1.0, "predictions": 0.1, "latency": 0.1}
+EFFORT = {
+    "dense": 1.0, "given": 0.1, "pruned": 1.0, "predictions": 0.1, "latency": 0.1, "shifted": 1.0, "strangers": 0.5,
+    "attacked": 0.5, "aligned": 0.2,
+}  # fmt: skip
 """Seconds of a kind of cell relative to training a network, as a guess until the first of its kind is finished."""
 
 TRIES = 3

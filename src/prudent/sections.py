@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
 Pair = Annotated[tuple[int, int], Field(strict=False)]  # TOML has lists only
@@ -101,10 +101,61 @@ class Training(Table):
     objective_options: Options | None = Field(None, description="its own options")
 
 
+class Suite(Table):
+    """[evaluation.suite_options]: what suite = "full" measures.
+
+    The lists are written out, so that a new corruption or detector changes no study that was there before it.
+    """
+
+    examples: int | None = Field(
+        None,
+        ge=20,
+        description="so many test examples, drawn once, are corrupted and told from strangers; none for all",
+    )
+    corruptions: list[str] = Field(
+        [
+            "brightness", "contrast", "defocus_blur", "elastic_transform", "fog", "frost", "gaussian_blur",
+            "gaussian_noise", "glass_blur", "impulse_noise", "jpeg_compression", "motion_blur", "pixelate", "saturate",
+            "shot_noise", "snow", "spatter", "speckle_noise", "zoom_blur",
+        ],
+        description="names in prudent.corruptions; image data only",
+    )  # fmt: skip
+    severities: list[Annotated[int, Field(ge=1, le=5)]] = Field(
+        [1, 3, 5], min_length=1, description="of each corruption; published mCE are over all of 1 to 5"
+    )
+    noise: Literal["uniform", "gaussian"] = Field("uniform", description="centred noise, not cut off at 0 and 1")
+    noises: list[Annotated[float, Field(gt=0)]] = Field(
+        [4.0, 8.0, 16.0, 32.0], description="half width or standard deviation, in 8-bit steps; image data only"
+    )
+    ood: list[str] = Field(
+        [],
+        description="further strangers, near and far: sets of strangers, or other tasks, whose test split is taken",
+    )
+    ood_options: dict[str, Options] = Field({}, description="name of a further set -> its own options")
+    detectors: list[str] = Field(
+        [
+            "energy", "entropy", "grad_norm", "kl_matching", "knn", "mahalanobis", "max_logit", "max_probability",
+            "odin", "react", "relative_mahalanobis", "vim",
+        ],
+        min_length=1,
+        description="names in prudent.ood, fitted to every network anew; need strangers",
+    )  # fmt: skip
+    fitted: int | None = Field(2000, ge=20, description="training examples that detectors are fitted to; none for all")
+    radii: list[Annotated[float, Field(gt=0)]] = Field(
+        [1.0, 4.0, 8.0], description="largest change of a pixel in an attack, in 8-bit steps; image data only"
+    )
+    steps: int = Field(10, ge=1, description="of PGD")
+    attacked: int = Field(500, ge=1, description="test examples that are attacked, at most")
+    aligned: int = Field(256, ge=4, description="test examples on which layers are compared, at most")
+    tolerated: float = Field(
+        0.005, ge=0, le=1, description="more errors than dense, as a rate, that prune potentials allow"
+    )
+
+
 class Evaluation(Table):
     """[evaluation]: what is measured."""
 
-    _later = ("compare_with", "laplace", "laplace_weights", "laplace_samples", "maps")
+    _later = ("compare_with", "laplace", "laplace_weights", "laplace_samples", "maps", "suite", "suite_options")
 
     bins: int = Field(15, ge=1, le=1000, description="equal-width bins of confidence for the ECE")
     mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
@@ -133,6 +184,20 @@ class Evaluation(Table):
         description="points along each side of maps of the plane: what the networks of the declared seed decide, and "
         "how sure they are; needs data of two numbers and two classes",
     )
+    suite: Literal["full"] | None = Field(
+        None,
+        description="what else pruning may cost: calibration in all its variants, strangers, corruption, noise, "
+        "attacks, distance to the dense network; as [evaluation.suite_options] says",
+    )
+    suite_options: Suite | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, given: Any) -> Any:  # noqa: ANN401 (raw TOML)
+        """With a suite, all of its options are written out."""
+        if isinstance(given, dict) and given.get("suite") is not None:
+            return {"suite_options": {}, **given}
+        return given
 
 
 class Teams(Table):

@@ -12,6 +12,7 @@ from prudent.consistency import (
     doubt_problems,
     method_problems,
     resplit_problems,
+    suite_problems,
     team_problems,
     training_problems,
     weights_problems,
@@ -174,6 +175,7 @@ def _problems(study: Settings) -> Iterator[str]:
     if study.evaluation.compare_with is not None:
         yield from comparison_problems(study.evaluation.compare_with, study.methods)
     yield from doubt_problems(study.evaluation)
+    yield from suite_problems(study.evaluation, study.data.ood)
     yield from weights_problems(study)
     yield from resplit_problems(study.certification)
     if study.teams is not None:

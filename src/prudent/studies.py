@@ -12,17 +12,20 @@ from typing import Any
 from prudent.errors import BadInput, DamagedStore
 from prudent.executors import EXECUTORS
 from prudent.files import write_whole
-from prudent.graph import build_graph
+from prudent.graph import Graph, build_graph
 from prudent.leakage import leaks
 from prudent.parsing import embedded, read
 from prudent.planning import needed
 from prudent.preflight import Ready, preflight
 from prudent.results import Finished, network_results, resplit_results, write_certificates
-from prudent.run_folder import REPORT, SCHEMA, STUDY, TABLE, certificate_file, network_folder, write_results
+from prudent.run_folder import REPORT, SCHEMA, STUDY, SUITE, TABLE, certificate_file, network_folder, write_results
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
 from prudent.store import Store
-from prudent.tables import csv_table
+from prudent.suite_answers import Answers
+from prudent.suite_results import network_suite
+from prudent.suite_summary import study_suite
+from prudent.tables import csv_table, suite_table
 from prudent.team_results import team_results
 from prudent.types import Certificate
 
@@ -57,8 +60,31 @@ def study(
         BadInput: anything wrong with the file, the data or the network, before any work.
         CellFailed: part of the work failed; the rest is done and kept.
     """
-    started = time.monotonic()
     settings = read(locate(file), full=full)
+    return run_settings(
+        settings, file=file, full=full, out=out, workers=workers, threads=threads, executor=executor,
+        on_progress=on_progress,
+    )  # fmt: skip
+
+
+def run_settings(
+    settings: Settings,
+    *,
+    file: str | Path,
+    full: bool = False,
+    out: str | Path = "runs",
+    workers: int | None = None,
+    threads: int = 1,
+    executor: str = "local",
+    train: bool = True,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Path:
+    """`study` of settings that are read already; `file` and `full` say where they came from.
+
+    Raises:
+        BadInput: without `train`, a network that is not in the store; and as `study`.
+    """
+    started = time.monotonic()
     if workers is not None and workers < 1:
         raise BadInput(f"at least one worker is needed; got workers={workers}")
     if threads < 1:
@@ -68,6 +94,8 @@ def study(
         ready = preflight(settings)
         graph = build_graph(settings, ready.fingerprints)
         store = Store(str(Path(out) / "store"))
+        if not train:
+            _check_trained(graph, store)
         others = store.declare(ready.data.certification.fingerprint, _claim(settings))
         finished = Finished(settings, graph, store, run_cells(graph.cells, store, pool, on_progress=on_progress))
         folder = Path(out) / settings.id
@@ -80,6 +108,17 @@ def study(
             return _write(finished, ready, folder, file=file, full=full, others=others, started=started)
     finally:
         pool.stop()
+
+
+def _check_trained(graph: Graph, store: Store) -> None:
+    """Refuse to train what is thought to be there."""
+    networks = {trio.network.key for trio in graph.networks.values()}
+    absent = sum(store.record(key) is None for key in networks)
+    if absent:
+        raise BadInput(
+            f"all networks are needed in {store.location!r}, made by this version's code; {absent} of {len(networks)} "
+            "are not there: run `prudent study` again, with the suite in its file"
+        )
 
 
 def locate(file: str | Path) -> Path:
@@ -122,6 +161,8 @@ def _write(
             write_whole(folder / network_folder(*address) / name, content)
     certificates = write_certificates(finished, folder)
     write_whole(folder / STUDY, json.dumps(settings.model_dump(mode="json"), indent=1) + "\n")
+    networks = network_results(finished)
+    suite = _suite(finished, ready, networks)
     results = {
         "prudent_results": SCHEMA,
         "id": settings.id,
@@ -129,10 +170,11 @@ def _write(
         "full": full,
         "study": settings.model_dump(mode="json"),
         "data": _about(ready),
-        "networks": network_results(finished),
+        "networks": networks,
         "certificates": [_entry(*address, certificate) for address, certificate in certificates.items()],
         **({"resplits": resampled} if (resampled := resplit_results(finished)) else {}),
         **({"teams": chosen} if (chosen := team_results(finished)) else {}),
+        **suite,
         "other_claims": others,
         "environments": _environments(finished),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,8 +185,20 @@ def _write(
     }
     write_results(folder, results)
     write_whole(folder / TABLE, csv_table(results))
+    if suite:
+        write_whole(folder / SUITE, suite_table(results))
     write_whole(folder / REPORT, build_report(folder))
     return folder
+
+
+def _suite(finished: Finished, ready: Ready, networks: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the suite found of the study, if it has one; what it found of a network is entered with that."""
+    if finished.study.evaluation.suite is None:
+        return {}
+    answers = Answers(finished)
+    for entry in networks:
+        entry["suite"] = network_suite(answers, (entry["seed"], entry["method"], entry["requested"]))
+    return {"suite": study_suite(answers, ready, networks)}
 
 
 def _entry(method: str, risk: str, seed: int, certificate: Certificate) -> dict[str, Any]:

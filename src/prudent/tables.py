@@ -23,6 +23,24 @@ COMPARED = ("overlap", "chance", "chance_by_layer")
 """Columns where the study compares masks; the first is the share of units that the method of compare_with keeps too."""
 
 
+def suite_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
+    """A CSV table of the suite: method, sparsity, measure, mean over seeds, lo and hi, which direction is better.
+
+    Args:
+        results: as in results.json, of a study with a suite.
+        digits: significant digits.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "sparsity", "measure", "mean", "lo", "hi", "better"])
+    for row in results["suite"]["rows"]:
+        for name, metric in row["metrics"].items():
+            values = [metric[key] for key in ("value", "lo", "hi")]
+            shown = ["" if value is None else f"{value:.{digits}g}" for value in values]
+            writer.writerow([row["method"] or "dense", repr(row["requested"]), name, *shown, metric["better"]])
+    return text.getvalue()
+
+
 def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     """A CSV table: method, sparsity, seeds, then for every number its mean over seeds, lo and hi.
 

@@ -11,6 +11,7 @@ import pytest
 
 from prudent.report import build_report
 from tests.report.sample import SIX, TWELVE, Sample, edit, write_run
+from tests.report.suite_sample import with_suite
 from tests.report.test_page import hostile
 
 CHROMIUM = "/usr/bin/chromium"
@@ -58,8 +59,10 @@ def pages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         "six": write_run(
             place / "six-run", Sample(methods=SIX, compare_with="oracle", alpha=0.25, seeds=(0, 1), dropout=False)
         ),
+        "suite": write_run(place / "suite-run"),
         "twelve": write_run(place / "twelve-run", Sample(methods=TWELVE, alpha=0.25, seeds=(0, 1), dropout=False)),
     }
+    edit(runs["suite"], with_suite)
     for name, run in runs.items():
         (place / f"{name}.html").write_text(build_report(run))
     return {name: place / f"{name}.html" for name in runs}
@@ -134,6 +137,8 @@ def quiet(seen: Seen) -> None:
         pytest.param("nothing", "dark", 1440, marks=pytest.mark.slow),
         pytest.param("plain", "light", 390, marks=pytest.mark.slow),
         ("six", "dark", 420),
+        ("suite", "light", 1440),
+        ("suite", "dark", 390),
     ],
 )
 def test_drawn_quiet_fitting_and_accessible(pages, opened, name, scheme, width):
@@ -223,6 +228,30 @@ def test_no_text_of_a_chart_lies_on_another_or_on_a_line_or_is_cut_off(pages, op
             beside = [box[0] >= found["plot"][2] - 1 for box in found["words"]]
             over = [box[3] <= found["plot"][1] + 4 for box in found["words"]]
             assert all(a or b for a, b in zip(beside, over, strict=True)), (axis, chart)
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+def test_potentials_follow_the_look_with_their_control(pages, opened, width):
+    page = opened(pages["suite"], width=width).page
+    scroll(page)
+    drawn = """document.getElementById('c-potential').data.filter((t) => t.mode === 'markers')
+               .map((t) => [t.marker.symbol, t.marker.size, t.x[0]])"""
+    page.evaluate("setLook({ method: 0, candidate: 1 })")
+    *others, control, own = page.evaluate(drawn)
+    assert (own[1], control[1]) == (9, 9)
+    assert control[0].endswith("open")
+    assert [other[1] for other in others] == [6]
+    page.evaluate("setLook({ method: 2, candidate: 0 })")
+    sizes = [size for _, size, _ in page.evaluate(drawn)]
+    assert sizes == [6, 6, 9], "channels have no control"
+    for chart in ("c-potential", "c-severity", "c-noise"):
+        found = page.evaluate(BOXES, chart)
+        assert apart(found["x"]), chart
+        assert apart(found["y"]), chart
+        left, _, right, _ = found["chart"]
+        assert all(left - 1 <= box[0] and box[2] <= right + 1 for box in found["words"] + found["x"] + found["y"]), (
+            chart
+        )
 
 
 def test_twelve_lines_are_drawn_in_twelve_ways(pages, opened):

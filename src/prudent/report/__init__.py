@@ -28,7 +28,7 @@ ASSETS = Path(__file__).parent / "assets"
 STYLES = ("frame.css", "verdict.css", "views.css", "media.css")
 SCRIPTS = (
     "core.js", "control.js", "charts.js", "lines.js", "cost.js", "confidence.js", "proof.js", "resplits.js", "alike.js",
-    "page.js", "start.js",
+    "beyond.js", "page.js", "start.js",
 )  # fmt: skip
 
 

@@ -18,7 +18,9 @@ class Entry:
 
     name: str
     text: str
-    needs: Literal["", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared", "resplits", "teams"] = ""
+    needs: Literal[
+        "", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared", "resplits", "teams", "suite"
+    ] = ""
 
 
 GLOSSARY = {
@@ -129,6 +131,32 @@ GLOSSARY = {
         "happen in a share δ of certificates.",
         "resplits",
     ),
+    "potential": Entry(
+        "Prune potential",
+        "The largest share that can be removed while a network makes at most so many errors more than the dense one on "
+        "a task. It is picked on the examples that it speaks of: a description, not a promise. Of strangers: those let "
+        "in where 95 % of the task's examples are.",
+        "suite",
+    ),
+    "mce": Entry(
+        "Corruption error (mCE)",
+        "Errors on corrupted images as a multiple of the dense network's, mean over the kinds of corruption; 1 is as "
+        "bad as dense. Relative: of the errors that corruption adds to those on clean images.",
+        "suite",
+    ),
+    "exemplar": Entry(
+        "Forgotten (compression-identified exemplars)",
+        "Test images that most of the pruned networks decide otherwise than most of the dense ones, over the seeds. "
+        "With few seeds many of them are those that differ between any two networks.",
+        "suite",
+    ),
+    "hurt": Entry(
+        "More than luck, after looking at many",
+        "Paired test on the same examples: had the two networks changed places on an example, it would have looked as "
+        "likely. The p-value is corrected (Holm) for all classes, corruptions and sets that were looked at for this "
+        "network; not for looking at several networks.",
+        "suite",
+    ),
     "rewind": Entry(
         "Rewound",
         "The surviving weights are set back to their values before training and trained again: a lottery ticket.",
@@ -178,6 +206,7 @@ def glossary(run: Run) -> dict[str, Entry]:
         "compared": run.study["evaluation"].get("compare_with") is not None,
         "teams": bool(run.results.get("teams")),
         "resplits": bool(run.results.get("resplits")),
+        "suite": "suite" in run.results,
         "rewind": any(m["rewind"] == "init" for m in run.study["methods"]),
     }
     return {key: entry for key, entry in GLOSSARY.items() if there[entry.needs]}

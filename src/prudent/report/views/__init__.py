@@ -11,6 +11,7 @@ from typing import Any
 from prudent.report.reading import Run
 from prudent.report.views import (
     alike,
+    beyond,
     changed,
     confidence,
     cost,
@@ -52,6 +53,7 @@ SECTIONS = (
         "strangers", "What does it make of things it should not know?", "Things it should not know", strangers.view
     ),
     Section("maps", "Where does it doubt?", "Where does it doubt?", maps.view),
+    Section("beyond", "Beyond accuracy: what else was lost?", "Beyond accuracy", beyond.view),
     Section("changed", "What changed most?", "What changed most?", changed.view),
     Section("layers", "Where was it cut?", "Where was it cut?", layers.view),
     Section("alike", "Do the methods keep the same units?", "The same units?", alike.view),
