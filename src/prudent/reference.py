@@ -45,7 +45,10 @@ LIBRARY = (
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
-    "certificates.losses_of", "spending.spent",
+    "certificates.losses_of", "spending.spent", "label_noise.relabelled", "augmentation.corrupted",
+    "corrupting.corrupt_some", "enclosures.proved_margins", "relaxations.enclose_linearly",
+    "relaxations.relaxed_margins", "stability.channel_stability", "ends.ends_of", "auto_pgd.apgd",
+    "outside_attacks.foolbox_attack", "intervals.over_seeds", "intervals.paired_over_seeds",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 
