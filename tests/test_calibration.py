@@ -117,6 +117,21 @@ def test_nll_of_members_is_that_of_the_mean_probability():
     assert nll(p) == pytest.approx(log_loss(p.labels, p.probabilities), rel=1e-12)
 
 
+@pytest.mark.parametrize("members", [None, 3])
+@pytest.mark.parametrize("scale", [1.0, 60.0, 3000.0])
+def test_nll_is_the_log_softmax_at_the_label_at_any_scale(members, scale):
+    p = predictions(40, classes=5, members=members, scale=scale)
+    each = p.log_probabilities[..., np.arange(40), p.labels]
+    if members is not None:
+        each = np.logaddexp.reduce(each, axis=0) - np.log(3)
+    assert nll(p) == pytest.approx(-each.mean(), rel=1e-13)
+
+
+def test_nll_keeps_the_digits_of_what_is_nearly_certain():
+    p = Predictions(logits=np.array([[40.0, 0.0]], np.float32), labels=np.array([0]), split="test")
+    assert nll(p) == pytest.approx(math.exp(-40), rel=1e-14)
+
+
 def test_nll_is_finite_where_probabilities_underflow():
     p = Predictions(logits=np.array([[0.0, 3000.0]], np.float32), labels=np.array([0]), split="test")
     assert nll(p) == pytest.approx(3000.0)

@@ -2,10 +2,18 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binom, t
+from scipy.stats import binom, t, ttest_rel
 
 from prudent.errors import BadInput
-from prudent.intervals import clopper_pearson, lower_limit, median_interval, over_seeds, quantile_rank, upper_limit
+from prudent.intervals import (
+    clopper_pearson,
+    lower_limit,
+    median_interval,
+    over_seeds,
+    paired_over_seeds,
+    quantile_rank,
+    upper_limit,
+)
 from tests.conftest import vectors
 
 
@@ -46,6 +54,38 @@ def test_over_seeds():
     assert "t interval of the mean over 5 seeds" in many.interval
     with pytest.raises(BadInput, match="at least one seed"):
         over_seeds([])
+
+
+def test_paired_over_seeds():
+    dense, pruned = [1.0, 2.0, 4.0, 4.5, 9.0, 3.0], [1.5, 2.4, 4.9, 4.6, 9.7, 3.2]
+    found = paired_over_seeds(dense, pruned)
+    expected = ttest_rel(pruned, dense).confidence_interval(0.95)
+    assert (found.lo, found.hi) == pytest.approx((expected.low, expected.high))
+    assert found.value == pytest.approx(np.mean(np.subtract(pruned, dense)))
+    assert found.interval.endswith("t interval of the difference over 6 seeds")
+    assert found.hi - found.lo < over_seeds(dense).hi - over_seeds(dense).lo, "what seeds share falls out"
+    back = paired_over_seeds(pruned, dense, better="higher")
+    assert (back.lo, back.hi, back.better) == (pytest.approx(-found.hi), pytest.approx(-found.lo), "higher")
+    wider = paired_over_seeds(dense, pruned, looked_at=10)
+    assert (wider.lo, wider.hi) == pytest.approx(tuple(ttest_rel(pruned, dense).confidence_interval(0.995)))
+    few = paired_over_seeds(dense[:3], pruned[:3])
+    assert (few.lo, few.hi, few.interval) == (pytest.approx(0.4), pytest.approx(0.9), "range of 3 seeds")
+    assert paired_over_seeds([1.0], [2.0]).lo is None
+
+
+@pytest.mark.parametrize(
+    ("dense", "pruned", "looked_at", "message"),
+    [
+        ([1.0], [1.0, 2.0], 1, "both networks of each seed; got 1 and 2"),
+        ([], [], 1, "got 0 and 0"),
+        ([1.0, float("nan")], [1.0, 2.0], 1, "finite"),
+        ([1.0] * 5, [1.0] * 5, 0, ">= 1"),
+        ([1.0] * 4, [1.0] * 4, 2, "fewer than 5 seeds cannot be corrected for it; got 2 of 4 seeds"),
+    ],
+)
+def test_pairs_that_are_refused(dense, pruned, looked_at, message):
+    with pytest.raises(BadInput, match=message):
+        paired_over_seeds(dense, pruned, looked_at=looked_at)
 
 
 @pytest.mark.parametrize(("k", "n", "delta"), [(-1, 5, 0.1), (6, 5, 0.1), (0, 0, 0.1), (1, 5, 0.0), (1, 5, 1.0)])

@@ -22,12 +22,26 @@ def nll(predictions: Predictions) -> float:
     step = max(1, BLOCK // (predictions.classes * (predictions.members or 1)))
     for start in range(0, predictions.n, step):
         part = labels[start : start + step]
-        log_p = log_softmax(predictions.logits[..., start : start + step, :])
-        each: Float64[np.ndarray, "*members k"] = log_p[..., np.arange(len(part)), part]
+        each = _log_likelihood(predictions.logits[..., start : start + step, :], part)
         if predictions.members is not None:
             each = np.logaddexp.reduce(each, axis=0) - np.log(predictions.members)
         total -= float(each.sum())
     return total / predictions.n + 0.0  # no -0.0
+
+
+def _log_likelihood(logits: np.ndarray, labels: np.ndarray) -> Float64[np.ndarray, "*members k"]:
+    """ln p(true class) = -ln(1 + sum over the others of e^(z_j - z_y)), which reads the logits once."""
+    at = (..., np.arange(len(labels)), labels)
+    apart = np.subtract(logits, logits[at][..., None], dtype=np.float64)
+    with np.errstate(over="ignore"):  # to infinity, where the true class is beyond all hope: those are done again
+        np.exp(apart, out=apart)
+    apart[at] = 0
+    each: Float64[np.ndarray, "*members k"] = -np.log1p(apart @ np.ones(logits.shape[-1]))
+    lost = np.isinf(each)
+    if lost.any():
+        again = log_softmax(logits[lost])
+        each[lost] = again[np.arange(len(again)), np.broadcast_to(labels, lost.shape)[lost]]
+    return each
 
 
 def brier(predictions: Predictions) -> float:

@@ -17,7 +17,7 @@ LARGEST_CIFAR = 64
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
-PART = 2**20
+PART = 2**18
 """Numbers that are worked on at a time: memory does not grow with the number of images."""
 
 MIX = (

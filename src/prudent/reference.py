@@ -55,6 +55,10 @@ LIBRARY = (
     "ensembles.join", "ensembles.join_masks", "ensembles.predict_members", "team_folders.save_team",
     "team_folders.load_team",
     "reevaluation.measure_again", "damage.hits", "damage.paired_p_value",
+    "label_noise.relabelled", "augmentation.corrupted",
+    "corrupting.corrupt_some", "enclosures.proved_margins", "relaxations.enclose_linearly",
+    "relaxations.relaxed_margins", "stability.channel_stability", "ends.ends_of", "auto_pgd.apgd",
+    "outside_attacks.foolbox_attack", "intervals.over_seeds", "intervals.paired_over_seeds",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 
