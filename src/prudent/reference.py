@@ -44,7 +44,10 @@ LIBRARY = (
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",
-    "certificates.losses_of", "spending.spent",
+    "certificates.losses_of", "spending.spent", "dropout.with_dropout", "uncertainty.variation_ratio",
+    "recalibration.recalibrate", "laplace.subnetworks.last_layer", "laplace.subnetworks.survivors",
+    "laplace.subnetworks.most_uncertain", "laplace.posterior.fit_laplace", "laplace.posterior.log_marginal_likelihood",
+    "laplace.answers.predict_laplace", "laplace.answers.gaussian_answers", "laplace.answers.with_validated_prior",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 

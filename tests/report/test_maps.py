@@ -69,7 +69,7 @@ def found_maps(level: int) -> dict:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def mapped(tmp_path_factory):
     sample = Sample(methods=CHANNELS, classes=("upper", "lower"), ood=False)
     made = write_run(tmp_path_factory.mktemp("maps"), sample)
 
@@ -82,8 +82,8 @@ def folder(tmp_path_factory):
     return made
 
 
-def test_each_candidate_stands_beside_the_dense_network(folder):
-    run = run_of(folder)
+def test_each_candidate_stands_beside_the_dense_network(mapped):
+    run = run_of(mapped)
     view = maps.view(run)
     assert [look["label"].partition(",")[0] for look in view["looks"]] == [m.title for m, _ in run.candidates()]
     first = view["looks"][0]
@@ -97,15 +97,15 @@ def test_each_candidate_stands_beside_the_dense_network(folder):
     assert "dropout" not in first["answer"]
 
 
-def test_examples_stand_where_they_are(folder):
-    points = maps.view(run_of(folder))["points"]
+def test_examples_stand_where_they_are(mapped):
+    points = maps.view(run_of(mapped))["points"]
     assert points == [
         {"x": 0.5, "y": 0.5, "class": 0}, {"x": 2.5, "y": 4.5, "class": 1}, {"x": 8.5, "y": 8.5, "class": 1},
     ]  # fmt: skip
 
 
-def test_the_page_holds_them_and_runs_without_maps_lack_the_section(folder, run):
-    page = build_report(folder)
+def test_the_page_holds_them_and_runs_without_maps_lack_the_section(mapped, run):
+    page = build_report(mapped)
     assert page.count('class="map"') == 3 * 3 * 2
     assert "upper to lower" in page
     section = next(s for s in SECTIONS if s.id == "maps")
