@@ -103,3 +103,14 @@ def test_the_least_active_units_are_the_ones_to_remove(name, sparsity):
     """DropNet's minimum against its maximum, ranked over both layers."""
     rows = table(name)
     assert rows["minimum", sparsity]["error_hi"] < rows["maximum", sparsity]["error_lo"]
+
+
+@pytest.mark.parametrize("method", ["units", "weights"])
+def test_doubt_by_weights_falls_and_doubt_under_dropout_rises_with_what_is_removed(method):
+    """With fewer uncertain weights a Laplace approximation knows less of what it does not know; dropout tells more."""
+    rows = table("uncertainty_moons")
+    dense, pruned = rows["dense", 0.0], rows[method, 0.9]
+    assert pruned["laplace_mutual_information_hi"] < dense["laplace_mutual_information_lo"]
+    assert pruned["mc_mutual_information_lo"] > dense["mc_mutual_information_hi"]
+    # all weights of the dense network are more uncertain than its mistakes on the task would need
+    assert dense["laplace_nll_lo"] > dense["nll_hi"]

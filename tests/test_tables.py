@@ -39,3 +39,16 @@ def test_intervals_of_many_seeds_are_t():
     lo, hi = stats.t.interval(0.95, 5, loc=sum(values) / 6, scale=stats.sem(values))
     assert float(found["error_lo"]) == pytest.approx(lo, rel=1e-5)
     assert float(found["error_hi"]) == pytest.approx(hi, rel=1e-5)
+
+
+def test_doubts_have_columns_where_uncertain_weights_were_asked_for():
+    plain = [network("m", 0.5, s, 0.1, 0) | {"mc_metrics": {"nll": {"value": 1.0 + s}}} for s in range(3)]
+    assert "mc_nll" not in rows(plain)[0]
+    doubted = [
+        n | {"laplace_metrics": {"nll": {"value": 3.0}, "error": {"value": 0.5 * s}}} for s, n in enumerate(plain)
+    ]
+    found = rows(doubted)[0]
+    assert [float(found[k]) for k in ("error", "mc_nll", "mc_nll_lo", "mc_nll_hi")] == [0.1, 2.0, 1.0, 3.0]
+    assert [float(found[k]) for k in ("laplace_nll", "laplace_error", "laplace_error_hi")] == [3.0, 0.5, 1.0]
+    partly = rows([doubted[0], plain[1]])[0]
+    assert partly["laplace_nll"] == ""

@@ -59,6 +59,10 @@ LIBRARY = (
     "corrupting.corrupt_some", "enclosures.proved_margins", "relaxations.enclose_linearly",
     "relaxations.relaxed_margins", "stability.channel_stability", "ends.ends_of", "auto_pgd.apgd",
     "outside_attacks.foolbox_attack", "intervals.over_seeds", "intervals.paired_over_seeds",
+    "dropout.with_dropout", "uncertainty.variation_ratio",
+    "recalibration.recalibrate", "laplace.subnetworks.last_layer", "laplace.subnetworks.survivors",
+    "laplace.subnetworks.most_uncertain", "laplace.posterior.fit_laplace", "laplace.posterior.log_marginal_likelihood",
+    "laplace.answers.predict_laplace", "laplace.answers.gaussian_answers", "laplace.answers.with_validated_prior",
 )  # fmt: skip
 """Functions that are public without standing in `prudent.__all__`, which is kept short."""
 

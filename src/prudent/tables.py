@@ -22,6 +22,9 @@ COSTS: Mapping[str, Callable[[Network], float | None]] = {
 COMPARED = ("overlap", "chance", "chance_by_layer")
 """Columns where the study compares masks; the first is the share of units that the method of compare_with keeps too."""
 
+DOUBTS: Mapping[str, str] = {"mc_": "mc_metrics", "laplace_": "laplace_metrics"}
+"""Columns where the study asks for uncertain weights: what stands before a metric -> where the results have it."""
+
 
 def suite_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     """A CSV table of the suite: method, sparsity, measure, mean over seeds, lo and hi, which direction is better.
@@ -47,6 +50,7 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     The interval is Student's t for the mean from five seeds on, and the range of the seeds with fewer; a number that
     some seed does not have is left out. Where the study compares masks, `overlap` is the share of the kept units that
     the method of compare_with keeps too, `chance` and `chance_by_layer` what `prudent.comparison` expects of luck.
+    Where networks were asked with uncertain weights, their metrics then (`laplace_`) and under dropout (`mc_`) follow.
     Rounded to `digits` significant digits.
 
     Args:
@@ -58,6 +62,10 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
         groups.setdefault((network["method"], network["requested"]), []).append(network)
     names = list(dict.fromkeys(name for network in results["networks"] for name in network["metrics"])) + list(COSTS)
     names += [name for name in COMPARED if any("compared" in network for network in results["networks"])]
+    if any("laplace_metrics" in network for network in results["networks"]):
+        for prefix, place in DOUBTS.items():
+            each = [name for network in results["networks"] for name in network.get(place, {})]
+            names += [prefix + name for name in dict.fromkeys(each)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -75,6 +83,10 @@ def _value(network: Network, name: str) -> float | None:
         return COSTS[name](network)
     if name in COMPARED:
         return network["compared"][name] if "compared" in network else None
+    for prefix, place in DOUBTS.items():
+        own = name.removeprefix(prefix)
+        if own != name and own in network.get(place, {}):
+            return float(network[place][own]["value"])
     return network["metrics"][name]["value"] if name in network["metrics"] else None
 
 
