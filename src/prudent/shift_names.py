@@ -1,4 +1,4 @@
-"""What predictions on shifted images are called: the images as they are, a corruption at a severity, noise of a size."""
+"""Names of predictions on shifted images: as they are, under a corruption at a severity, with noise of a size."""
 
 NOMINAL = "nominal"
 """The images as they are."""
