@@ -161,9 +161,14 @@ def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name
 
 
 @pytest.mark.parametrize(
-    ("table", "keys"), [("model", {"weights"}), ("certification", {"resplits", "alphas", "bounds"})]
+    ("table", "keys"),
+    [
+        ("model", {"weights"}),
+        ("certification", {"resplits", "alphas", "bounds"}),
+        ("evaluation", {"suite", "suite_options"}),
+    ],
 )
-@pytest.mark.parametrize("name", [name for name in embedded() if not name.startswith("confident")])
+@pytest.mark.parametrize("name", [name for name in embedded() if not name.startswith(("confident", "lost"))])
 def test_a_study_without_later_keys_is_named_as_before_there_were_any(name, table, keys):
     study = read(embedded()[name])
     assert not keys & study.model_dump(mode="json")[table].keys()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int64
 
 from prudent.errors import BadInput
-from prudent.pixel_scale import PixelScale
+from prudent.pixel_scale import PixelScale, scale_of
 from prudent.seeds import stream
 from prudent.sources import load_data
 from prudent.splits import Data, Examples
@@ -68,6 +68,30 @@ def load_foreign(
     own = Examples(inputs=inputs.numpy(), labels=None, ids=examples.ids, split="ood")
     kinds = examples.labels if data.classes else None
     return Foreign(name=name, about=data.about, examples=own, kinds=kinds, names=data.classes)
+
+
+def foreign_sets(options: Mapping[str, Any], data: Data) -> list[Foreign]:
+    """The sets of strangers that the options name, on the scale of the task.
+
+    Args:
+        options: data, sets and examples, as for the cell `strangers`; `scaled` says that a set is on the task's scale
+            already.
+        data: the task.
+
+    Raises:
+        As `load_foreign`.
+    """
+    scale = scale_of(options["data"]["options"])
+    return [
+        load_foreign(
+            one["name"],
+            one["options"],
+            like=data,
+            scale=None if one["scaled"] else scale,
+            most=options["examples"],
+        )
+        for one in options["sets"]
+    ]
 
 
 def some_of(examples: Examples, most: int | None) -> Examples:

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from prudent.archive import predictions_from_bytes
-from prudent.cells.shifted import NOMINAL, corrupted, noisy
 from prudent.errors import BadInput
 from prudent.graph import DENSE
 from prudent.potential import TaskErrors
 from prudent.results import Finished
 from prudent.sections import Suite
 from prudent.settings import Method
+from prudent.shift_names import NOMINAL, corrupted, noisy
 from prudent.types import Predictions
 
 Address = tuple[int, str, float]

@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prudent.cells.shifted import NOMINAL, corrupted, noisy
 from prudent.errors import BadInput
 from prudent.measure_families import calibration_family, distance_family, selective_family
 from prudent.graph import DENSE
 from prudent.intervals import over_seeds
 from prudent.reallocation import churn
 from prudent.robustness import corruption_errors
+from prudent.shift_names import NOMINAL, corrupted, noisy
 from prudent.suite_answers import Address, Answers
 
 HIGHER = ("auroc", "aupr_ood", "aupr_id", "agreement", "brier_resolution", "coverage_at_1_percent", "cka",

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from prudent.cells.shifted import NOMINAL
 from prudent.damage import class_looks, corruption_looks, hardest, hits, stranger_look
 from prudent.detection import fpr_ood_at_tpr95_id, max_prob
 from prudent.errors import BadInput
@@ -23,6 +22,7 @@ from prudent.potential import TaskErrors, excess_error, prune_potentials
 from prudent.preflight import Ready
 from prudent.reallocation import Reallocation, exemplars, largest_movements, modal_decisions, reallocate
 from prudent.settings import Method
+from prudent.shift_names import NOMINAL
 from prudent.suite_answers import Address, Answers
 from prudent.suite_results import over_networks
 

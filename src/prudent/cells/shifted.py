@@ -15,19 +15,9 @@ from prudent.corrupting import add_noise, corrupt
 from prudent.foreign import some_of
 from prudent.pixel_scale import scale_of
 from prudent.prediction import predict
+from prudent.shift_names import NOMINAL, corrupted, noisy
 
 SIZE = 512
-NOMINAL = "nominal"
-
-
-def corrupted(name: str, severity: int) -> str:
-    """Name of the output for a corruption."""
-    return f"{name}-{severity}"
-
-
-def noisy(size: float) -> str:
-    """Name of the output for noise of a size."""
-    return f"noise-{size!r}"
 
 
 def shifted(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:

@@ -7,11 +7,9 @@ from typing import Any
 from prudent.archive import predictions_to_bytes
 from prudent.cells import Input, Made
 from prudent.cells._shared import architecture_of, data_of, module_of, network_of
-from prudent.foreign import Foreign, load_foreign, some_of
-from prudent.pixel_scale import scale_of
+from prudent.foreign import foreign_sets, some_of
 from prudent.prediction import predict
 from prudent.separation import separations
-from prudent.splits import Data
 
 SIZE = 512
 NETWORK = "network"
@@ -21,8 +19,8 @@ def strangers(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     """How well every detector, fitted to this network, tells each set of strangers from the task.
 
     Args:
-        options: data, model, sets (name, options and scaled of each; see `sets_of`), detectors, fitted, examples (both
-            None for all).
+        options: data, model, sets (name, options and scaled of each; see `foreign_sets`), detectors, fitted, examples
+            (both None for all).
         inputs: network.
 
     Returns: outputs known (test examples) and ood-NAME for each set, safetensors files of `Predictions`; values
@@ -34,7 +32,7 @@ def strangers(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     data = data_of(options)
     model = module_of(network_of(inputs["network"], architecture_of(options, data)))
     known = some_of(data.test, options["examples"]).batches(SIZE)
-    sets = {one.name: one.examples.batches(SIZE) for one in sets_of(options, data)}
+    sets = {one.name: one.examples.batches(SIZE) for one in foreign_sets(options, data)}
     found = separations(
         {NETWORK: model},
         some_of(data.train, options["fitted"]).batches(SIZE),
@@ -46,26 +44,3 @@ def strangers(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     outputs["known"] = predictions_to_bytes(predict(model, known))
     rows = [{key: value for key, value in asdict(one).items() if key != NETWORK} for one in found]
     return Made(outputs=outputs, values={"separations": rows})
-
-
-def sets_of(options: Mapping[str, Any], data: Data) -> list[Foreign]:
-    """The sets of strangers that the options name, on the scale of the task.
-
-    Args:
-        options: data, sets and examples, as for `strangers`; `scaled` says that a set is on the task's scale already.
-        data: the task.
-
-    Raises:
-        As `load_foreign`.
-    """
-    scale = scale_of(options["data"]["options"])
-    return [
-        load_foreign(
-            one["name"],
-            one["options"],
-            like=data,
-            scale=None if one["scaled"] else scale,
-            most=options["examples"],
-        )
-        for one in options["sets"]
-    ]
