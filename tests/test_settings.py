@@ -174,6 +174,7 @@ def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name
         ("certification", {"resplits", "alphas", "bounds"}),
         ("training", {"corruptions", "severities", "label_noise", "objective", "objective_options"}),
         ("retraining", {"corruptions", "severities", "label_noise", "objective", "objective_options"}),
+        ("evaluation", {"suite", "suite_options"}),
     ],
 )
 @pytest.mark.parametrize("name", [n for n in embedded() if not n.startswith(("confident", "lost"))])

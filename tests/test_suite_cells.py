@@ -18,6 +18,7 @@ from prudent.cells.strangers import strangers
 from prudent.corrupting import add_noise, corrupt
 from prudent.errors import BadInput
 from prudent.foreign import load_foreign, some_of
+from prudent.graph import Fingerprints, build_graph
 from prudent.networks import unpack
 from prudent.parsing import parse
 from prudent.pixel_scale import PixelScale
@@ -336,6 +337,23 @@ def test_what_does_not_apply_is_said():
         "Detectors are left out: the study names no strangers, in [data] or in its suite.",
     )
     assert ready_suite(parse(STUDY, source="x.toml"), load_data("digits", {})) is None
+
+
+def test_what_is_not_asked_for_has_no_cell():
+    def kinds(text):
+        study = suite(text, data='ood = "photo_patches"')
+        graph = build_graph(study, Fingerprints(task="t", ood="o", images=True))
+        return [set(trio.suite) for trio in graph.networks.values()]
+
+    every = {"shifted", "strangers", "attacked", "aligned"}
+    assert kinds("") == [every] * 6
+    assert kinds("radii = []\ncorruptions = []\nnoises = []") == [every - {"attacked"}] * 6
+    study = suite()
+    plain = build_graph(study, Fingerprints(task="t", ood="", images=False)).networks
+    assert [set(trio.suite) for trio in plain.values()] == [{"aligned"}] * 6
+    alone = study.model_copy(update={"seeds": [0]})
+    dense, pruned = build_graph(alone, Fingerprints(task="t", ood="", images=False)).networks.values()
+    assert (set(dense.suite), set(pruned.suite)) == (set(), {"aligned"}), "one seed has no yardstick"
 
 
 def test_strangers_among_the_examples_are_refused_before_work():

@@ -171,25 +171,15 @@ def paired_p_value(harm: Int64[np.ndarray, " n"]) -> float:
     # what falls on the harmful side: the sum of sizes whose sign is +
     reached = int(harm[harm > 0].sum())
     if len(sizes) == 1:
-        return max(SMALLEST, _at_least(reached // int(sizes[0]), int(counts[0])))
+        k, n = reached // int(sizes[0]), int(counts[0])
+        return 1.0 if k == 0 else max(SMALLEST, float(betainc(k, n - k + 1, 0.5)))
     chances = np.ones(1)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         own = np.zeros(size * count + 1)
-        own[::size] = _coins(count)
+        own[::size] = _fair_coins(count)
         chances = np.convolve(chances, own)
     # a sum of many positive numbers may end a rounding above 1
     return min(1.0, max(SMALLEST, float(chances[reached:].sum())))
-
-
-def _at_least(k: int, n: int) -> float:
-    """P(at least k of n fair coins fall on one side)."""
-    return 1.0 if k == 0 else float(betainc(k, n - k + 1, 0.5))
-
-
-def _coins(n: int) -> Float64[np.ndarray, " k"]:
-    """(n + 1,) chances of how many of n fair coins fall on one side."""
-    k = np.arange(n + 1)
-    return np.asarray(np.exp(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) - n * np.log(2)), np.float64)
 
 
 def drawn_p_value(harm: Int64[np.ndarray, " n"], *, draws: int = DRAWN, seed: int = 0) -> float:
@@ -230,6 +220,14 @@ def holm_adjusted(p_values: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " 
     adjusted = np.empty(len(order))
     adjusted[order] = np.maximum.accumulate(scaled)
     return adjusted
+
+
+def _fair_coins(count: int) -> Float64[np.ndarray, " heads"]:
+    """Chance of 0, 1 .. `count` heads."""
+    heads = np.arange(count + 1.0)
+    ways = gammaln(count + 1) - gammaln(heads + 1) - gammaln(count - heads + 1)
+    chances: Float64[np.ndarray, " heads"] = np.exp(ways - count * np.log(2))
+    return chances
 
 
 def _look(kind: Kind, name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Look:

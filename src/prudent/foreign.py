@@ -70,27 +70,12 @@ def load_foreign(
     return Foreign(name=name, about=data.about, examples=own, kinds=kinds, names=data.classes)
 
 
-def some_of(examples: Examples, most: int | None) -> Examples:
-    """At most so many of the examples, in their order: always the same ones, and fewer are some of more."""
-    if most is None or most >= len(examples):
-        return examples
-    order = np.random.default_rng(stream("examples of a suite", 0)).permutation(len(examples))
-    at = np.sort(order[:most])
-    return replace(
-        examples,
-        inputs=examples.inputs[at],
-        labels=None if examples.labels is None else examples.labels[at],
-        ids=examples.ids[at],
-        masks=None if examples.masks is None else examples.masks[at],
-    )
-
-
-def sets_of(options: Mapping[str, Any], data: Data) -> list[Foreign]:
+def foreign_sets(options: Mapping[str, Any], data: Data) -> list[Foreign]:
     """The sets of strangers that the options name, on the scale of the task.
 
     Args:
-        options: data, sets and examples, as for `prudent.cells.strangers`; `scaled` says that a set is on the
-            task's scale already.
+        options: data, sets and examples, as for the cell `strangers`; `scaled` says that a set is on the task's scale
+            already.
         data: the task.
 
     Raises:
@@ -107,3 +92,18 @@ def sets_of(options: Mapping[str, Any], data: Data) -> list[Foreign]:
         )
         for one in options["sets"]
     ]
+
+
+def some_of(examples: Examples, most: int | None) -> Examples:
+    """At most so many of the examples, in their order: always the same ones, and fewer are some of more."""
+    if most is None or most >= len(examples):
+        return examples
+    order = np.random.default_rng(stream("examples of a suite", 0)).permutation(len(examples))
+    at = np.sort(order[:most])
+    return replace(
+        examples,
+        inputs=examples.inputs[at],
+        labels=None if examples.labels is None else examples.labels[at],
+        ids=examples.ids[at],
+        masks=None if examples.masks is None else examples.masks[at],
+    )

@@ -237,7 +237,8 @@ class _Maker:
             shifts = {k: own[k] for k in ("examples", "corruptions", "severities", "noise", "noises")}
             yield "shifted", self.measuring("shifted", network, shifts, *corruptions)
             attacks = {k: own[k] for k in ("attacked", "radii", "steps")}
-            yield "attacked", self.measuring("attacked", network, attacks)
+            if asked.radii:
+                yield "attacked", self.measuring("attacked", network, attacks)
         if sets:
             options = {"sets": sets, **{k: own[k] for k in ("detectors", "fitted", "examples")}}
             yield "strangers", self.measuring("strangers", network, options, *detectors, *others)

@@ -142,7 +142,8 @@ class Suite(Table):
     )  # fmt: skip
     fitted: int | None = Field(2000, ge=20, description="training examples that detectors are fitted to; none for all")
     radii: list[Annotated[float, Field(gt=0)]] = Field(
-        [1.0, 4.0, 8.0], description="largest change of a pixel in an attack, in 8-bit steps; image data only"
+        [1.0, 4.0, 8.0],
+        description="largest change of a pixel in an attack, in 8-bit steps; none for no attacks; image data only",
     )
     steps: int = Field(10, ge=1, description="of PGD")
     attacked: int = Field(500, ge=1, description="test examples that are attacked, at most")

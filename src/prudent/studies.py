@@ -22,9 +22,6 @@ from prudent.run_folder import REPORT, SCHEMA, STUDY, SUITE, TABLE, certificate_
 from prudent.scheduling import Progress, run_cells
 from prudent.settings import Settings
 from prudent.store import Store
-from prudent.suite_answers import Answers
-from prudent.suite_results import network_suite
-from prudent.suite_summary import study_suite
 from prudent.tables import csv_table, suite_table
 from prudent.team_results import team_results
 from prudent.types import Certificate
@@ -162,7 +159,7 @@ def _write(
     certificates = write_certificates(finished, folder)
     write_whole(folder / STUDY, json.dumps(settings.model_dump(mode="json"), indent=1) + "\n")
     networks = network_results(finished)
-    suite = _suite(finished, ready, networks)
+    suite = _measure_suite(finished, ready, networks) if settings.evaluation.suite is not None else {}
     results = {
         "prudent_results": SCHEMA,
         "id": settings.id,
@@ -191,10 +188,12 @@ def _write(
     return folder
 
 
-def _suite(finished: Finished, ready: Ready, networks: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the suite found of the study, if it has one; what it found of a network is entered with that."""
-    if finished.study.evaluation.suite is None:
-        return {}
+def _measure_suite(finished: Finished, ready: Ready, networks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The suite of the study, after that of each network has been added to its entry."""
+    from prudent.suite_answers import Answers
+    from prudent.suite_results import network_suite
+    from prudent.suite_summary import study_suite
+
     answers = Answers(finished)
     for entry in networks:
         entry["suite"] = network_suite(answers, (entry["seed"], entry["method"], entry["requested"]))

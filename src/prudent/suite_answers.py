@@ -14,7 +14,7 @@ from prudent.potential import TaskErrors
 from prudent.results import Finished
 from prudent.sections import Suite
 from prudent.settings import Method
-from prudent.shifts import NOMINAL, corrupted, noisy
+from prudent.shift_names import NOMINAL, corrupted, noisy
 from prudent.types import Predictions
 
 Address = tuple[int, str, float]

@@ -6,7 +6,7 @@ import torch
 
 from prudent.corrupting import corrupt
 from prudent.errors import BadInput
-from prudent.foreign import Foreign, sets_of, some_of
+from prudent.foreign import Foreign, foreign_sets, some_of
 from prudent.graph import sets_of_strangers
 from prudent.pixel_scale import scale_of
 from prudent.separation import check_strange
@@ -43,7 +43,7 @@ def ready_suite(study: Settings, data: Data) -> ReadySuite | None:
         return None
     sets = sets_of_strangers(study)
     options = {"data": {"name": study.data.name, "options": study.data.options}, "sets": sets}
-    found = sets_of({**options, "examples": asked.examples}, data)
+    found = foreign_sets({**options, "examples": asked.examples}, data)
     if found:
         task = {
             "test": some_of(data.test, asked.examples).batches(),

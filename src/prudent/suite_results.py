@@ -12,7 +12,7 @@ from prudent.intervals import over_seeds
 from prudent.measure_families import calibration_family, distance_family, selective_family
 from prudent.reallocation import churn
 from prudent.robustness import corruption_errors
-from prudent.shifts import NOMINAL, corrupted, noisy
+from prudent.shift_names import NOMINAL, corrupted, noisy
 from prudent.suite_answers import Address, Answers
 
 HIGHER = ("auroc", "aupr_ood", "aupr_id", "agreement", "brier_resolution", "coverage_at_1_percent", "cka",

@@ -22,7 +22,7 @@ from prudent.potential import TaskErrors, excess_error, prune_potentials
 from prudent.preflight import Ready
 from prudent.reallocation import Reallocation, exemplars, largest_movements, modal_decisions, reallocate
 from prudent.settings import Method
-from prudent.shifts import NOMINAL
+from prudent.shift_names import NOMINAL
 from prudent.suite_answers import Address, Answers
 from prudent.suite_results import over_networks
 

@@ -15,7 +15,7 @@ from prudent.corrupting import add_noise, corrupt
 from prudent.foreign import some_of
 from prudent.pixel_scale import scale_of
 from prudent.prediction import predict
-from prudent.shifts import NOMINAL, corrupted, noisy
+from prudent.shift_names import NOMINAL, corrupted, noisy
 
 SIZE = 512
 

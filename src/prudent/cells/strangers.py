@@ -7,7 +7,7 @@ from typing import Any
 from prudent.archive import predictions_to_bytes
 from prudent.cells import Input, Made
 from prudent.cells._shared import architecture_of, data_of, module_of, network_of
-from prudent.foreign import sets_of, some_of
+from prudent.foreign import foreign_sets, some_of
 from prudent.prediction import predict
 from prudent.separation import separations
 
@@ -19,8 +19,8 @@ def strangers(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     """How well every detector, fitted to this network, tells each set of strangers from the task.
 
     Args:
-        options: data, model, sets (name, options and scaled of each; see `sets_of`), detectors, fitted, examples (both
-            None for all).
+        options: data, model, sets (name, options and scaled of each; see `foreign_sets`), detectors, fitted, examples
+            (both None for all).
         inputs: network.
 
     Returns: outputs known (test examples) and ood-NAME for each set, safetensors files of `Predictions`; values
@@ -32,7 +32,7 @@ def strangers(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     data = data_of(options)
     model = module_of(network_of(inputs["network"], architecture_of(options, data)))
     known = some_of(data.test, options["examples"]).batches(SIZE)
-    sets = {one.name: one.examples.batches(SIZE) for one in sets_of(options, data)}
+    sets = {one.name: one.examples.batches(SIZE) for one in foreign_sets(options, data)}
     found = separations(
         {NETWORK: model},
         some_of(data.train, options["fitted"]).batches(SIZE),

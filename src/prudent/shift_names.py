@@ -1,14 +1,14 @@
-"""What the answers on shifted images are called."""
+"""Names of predictions on shifted images: as they are, under a corruption at a severity, with noise of a size."""
 
 NOMINAL = "nominal"
 """The images as they are."""
 
 
 def corrupted(name: str, severity: int) -> str:
-    """The answers on images with a corruption."""
+    """Of a corruption: "fog-3"."""
     return f"{name}-{severity}"
 
 
 def noisy(size: float) -> str:
-    """The answers on images with noise of a size."""
+    """Of noise: "noise-8.0"."""
     return f"noise-{size!r}"
