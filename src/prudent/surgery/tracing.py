@@ -50,13 +50,16 @@ class Trace:
     layouts: dict[object, Any] = field(default_factory=dict)
 
 
-def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torch.export.ExportedProgram:
-    """The network's graph in evaluation mode. Modes, gradients and the random state are left as they were.
+def export(
+    model: nn.Module, example: Example, *, dynamic: bool = False, training: bool = False
+) -> torch.export.ExportedProgram:
+    """The network's graph in evaluation mode, or in training. Modes, gradients and the random state stay as they were.
 
     Args:
         model: not changed.
         example: inputs; their values do not matter.
         dynamic: let the first dimension of every input vary, where the network allows it.
+        training: with all its modules in training mode.
 
     Raises:
         CannotPrune: it cannot be exported; says why.
@@ -78,6 +81,7 @@ def export(model: nn.Module, example: Example, *, dynamic: bool = False) -> torc
             _quiet(),
         ):
             warnings.simplefilter("ignore")
+            model.train(training)  # in which mode it was is known outside
             program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise CannotPrune(
