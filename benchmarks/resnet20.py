@@ -28,7 +28,7 @@ from prudent.errors import BadInput
 from prudent.export import export_onnx
 from prudent.network import macs, parameters
 from prudent.reestimation import reestimate
-from prudent.speed import bench
+from prudent.speed import Race, bench
 from prudent.splits import Examples
 from prudent.training import Epoch
 
@@ -120,10 +120,18 @@ class Log:
             file.write("\n".join(lines) + "\n")
 
     def of(self, kind: type) -> list[Any]:
-        return [kind(**about[kind.__name__]) for about in self.lines() if kind.__name__ in about]
+        found = [about[kind.__name__] for about in self.lines() if kind.__name__ in about]
+        return [kind(**{key: _restored(key, value) for key, value in one.items()}) for one in found]
 
     def choice(self) -> dict[str, float]:
         return next((about["choice"] for about in self.lines() if "choice" in about), {})
+
+
+def _restored(key: str, value: Any) -> Any:
+    """A field as it was before it became JSON."""
+    if key == "race":
+        return Race(**value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def finish(
@@ -260,14 +268,9 @@ def timings(
     if speeds.unmeasured:
         raise BadInput(f"ResNet-20 is timed in eager and ONNX Runtime, which do not work here: {speeds.unmeasured}")
     return [
-        Timing(
-            share=masks.share, macs_ratio=speeds.macs_ratio, runtime=race.runtime, batch=race.batch,
-            milliseconds=race.milliseconds, lo=race.lo, hi=race.hi, beside=race.beside, beside_lo=race.beside_lo,
-            beside_hi=race.beside_hi, speedup=race.speedup, speedup_lo=race.speedup_lo, speedup_hi=race.speedup_hi,
-            load=before,
-        )
+        Timing(share=masks.share, macs_ratio=speeds.macs_ratio, load=before, race=race, warnings=speeds.warnings)
         for race in speeds.races
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from prudent.speed import Race
 from prudent.wording import plural
 
 CANDIDATES = ("batch_norm_scale", "geometric_median", "activation_mean")
@@ -69,22 +70,21 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """One smaller network beside the dense one; see prudent.speed.Race. `load`: of the machine, before."""
+    """One smaller network beside the dense one.
+
+    Args:
+        share: of the multiply-accumulates that were allowed.
+        macs_ratio: of the dense network to those of the smaller one.
+        load: of the machine, before.
+        race: the times.
+        warnings: reasons to doubt the gain, of all races of this network.
+    """
 
     share: float
     macs_ratio: float
-    runtime: str
-    batch: int
-    milliseconds: float
-    lo: float
-    hi: float
-    beside: float
-    beside_lo: float
-    beside_hi: float
-    speedup: float
-    speedup_lo: float
-    speedup_hi: float
     load: float
+    race: Race
+    warnings: tuple[str, ...] = ()
 
 
 def page(settings: Settings, outcomes: list[Outcome], timings: list[Timing], choice: dict[str, float]) -> str:
@@ -131,7 +131,9 @@ on {cores()}, torch {torch.__version__}, Python {platform.python_version()}.
 
 | MACs of dense | runtime | batch | dense ms | pruned ms | speed-up | MAC ratio |
 |---|---|---|---|---|---|---|
-{chr(10).join(timed(t) for t in sorted(timings, key=lambda t: (-t.share, t.runtime, t.batch)))}
+{chr(10).join(timed(t) for t in sorted(timings, key=lambda t: (-t.share, t.race.runtime, t.race.batch)))}
+
+{warned(timings)}
 """
 
 
@@ -178,10 +180,20 @@ def line(o: Outcome, outcomes: list[Outcome]) -> str:
 
 def timed(t: Timing) -> str:
     """One race."""
+    own = t.race
     return (
-        f"| {percent(t.share)} | {t.runtime} | {t.batch} | {t.beside:.2f} ({t.beside_lo:.2f} to {t.beside_hi:.2f}) | "
-        f"{t.milliseconds:.2f} ({t.lo:.2f} to {t.hi:.2f}) | {t.speedup:.2f}x ({t.speedup_lo:.2f} to "
-        f"{t.speedup_hi:.2f}) | {t.macs_ratio:.2f} |"
+        f"| {percent(t.share)} | {own.runtime} | {own.batch} | {own.beside:.2f} ({own.beside_lo:.2f} to "
+        f"{own.beside_hi:.2f}) | {own.milliseconds:.2f} ({own.lo:.2f} to {own.hi:.2f}) | {own.speedup:.2f}x "
+        f"({own.speedup_lo:.2f} to {own.speedup_hi:.2f}) | {t.macs_ratio:.2f} |"
+    )
+
+
+def warned(timings: list[Timing]) -> str:
+    """What `prudent bench` says against the gain at each level."""
+    said = dict.fromkeys((t.share, warning) for t in sorted(timings, key=lambda t: -t.share) for warning in t.warnings)
+    lines = [f"- {percent(share)}: {warning}" for share, warning in said]
+    return (
+        "\n".join(["Warnings of `prudent bench`:", "", *lines]) if lines else "`prudent bench` warns of nothing here."
     )
 
 

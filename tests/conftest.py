@@ -127,3 +127,28 @@ def assert_untouched(model: nn.Module, before: dict[str, Any]) -> None:
     for part in ("requires", "modes", "hooks", "ids"):
         assert before[part] == after[part], f"{part} changed"
     assert torch.equal(before["rng"], after["rng"]), "the global random generator moved"
+
+
+Call = Callable[..., tuple[int, str, str]]
+"""Words of a command line -> its status, and what it wrote."""
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command line, in this process."""
+    from prudent.cli import run
+
+    def one(*arguments: object) -> tuple[int, str, str]:
+        status = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return one
+
+
+def refused(call: Call, *arguments: object) -> str:
+    """The one line by which a command is refused."""
+    status, _, err = call(*arguments)
+    assert status == 2, err
+    assert len(err.splitlines()) == 1, err
+    return err

@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -134,24 +135,41 @@ class Counted(nn.Module):
         self.times = self.times + 1
 
 
+class Noting(nn.Module):
+    def __deepcopy__(self, memo: dict[int, object]) -> "Noting":
+        memo[id(self)] = new = Noting()
+        new.asked = True
+        return new
+
+
+class Reduced(nn.Module):
+    def __reduce__(self) -> tuple[object, ...]:
+        return (nn.Linear, (2, 2))
+
+
 def test_modules_that_say_how_they_are_copied_are_asked():
+    odd = duplicate(nn.Sequential(Noting(), Reduced()))
+    assert odd[0].asked
+    assert type(odd[1]) is nn.Linear
     new = duplicate(nn.Sequential(Slotted(), Counted()))
     assert not hasattr(new[0], "secret")
     assert new[1].times == 1
     assert torch.equal(copy.deepcopy(Counted()).layer.weight * 0, new[1].layer.weight * 0)
 
 
-def test_shared_modules_cycles_and_containers_are_shared_in_the_copy_too():
+@pytest.mark.parametrize("cycle", [True, False])
+def test_shared_modules_cycles_and_containers_are_shared_in_the_copy_too(cycle: bool):
     shared = nn.Linear(3, 3)
     inner = nn.Sequential(shared, nn.ReLU())
     model = nn.Sequential(nn.Sequential(nn.Identity(), shared), inner, nn.BatchNorm1d(3))
-    model[1].above = [model]  # in a list, so that it is no child
+    if cycle:
+        model[1].above = [model]  # in a list, so that it is no child
     numbers = [1, 2]
     model[0].numbers, model[2].numbers, model.nested = numbers, numbers, {"a": {"b": [shared.weight], 3: (4, [5])}}
     model[0].kind, model[0].names = nn.ReLU, {"x", "y"}
     new = duplicate(model)
     assert new[0][1] is new[1][0] is not shared
-    assert new[1].above[0] is new
+    assert not cycle or new[1].above[0] is new
     assert new[0].numbers is new[2].numbers is not numbers
     assert new[0].numbers == [1, 2]
     assert new.nested["a"]["b"][0] is new[1][0].weight

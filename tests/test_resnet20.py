@@ -14,6 +14,7 @@ from prudent.batches import Batches
 from prudent.building import build
 from prudent.errors import BadInput
 from prudent.network import macs
+from prudent.speed import Race
 
 SETTINGS = Settings(train=64, test=32, epochs=1, lr=0.01, turns=6)
 
@@ -28,10 +29,12 @@ def result(method: str, share: float, error: float, half: float) -> Outcome:
 
 
 def race(share: float) -> Timing:
-    return Timing(
-        share=share, macs_ratio=1 / share, runtime="eager", batch=1, milliseconds=2.0, lo=1.5, hi=2.5, beside=4.0,
-        beside_lo=3.5, beside_hi=4.5, speedup=2.0, speedup_lo=1.75, speedup_hi=2.25, load=0.5,
+    own = Race(
+        runtime="eager", batch=1, threads=1, turns=6, level=0.95, milliseconds=2.0, lo=1.5, hi=2.5, beside=4.0,
+        beside_lo=3.5, beside_hi=4.5, speedup=2.0, speedup_lo=1.75, speedup_hi=2.25,
     )  # fmt: skip
+    warnings = (f"slow at {share}",) if share < 0.5 else ()
+    return Timing(share=share, macs_ratio=1 / share, load=0.5, race=own, warnings=warnings)
 
 
 def small_task() -> tuple[torch.nn.Module, dict[str, Batches]]:
@@ -92,7 +95,9 @@ def test_a_level_is_made_once_and_its_networks_have_one_size(tmp_path: Path, mon
     whole = macs(dense, data["test"].inputs[:1])
     assert 0.3 * whole < cut[0].macs <= 0.5 * whole
     assert all(o.proof is not None and o.proof <= 1e-9 and o.difference < 1e-4 for o in cut)
-    assert {(t.runtime, t.batch) for t in races} == {(r, b) for r in ("eager", "onnxruntime") for b in (1, 32)}
+    assert {(t.race.runtime, t.race.batch) for t in races} == {
+        (r, b) for r in ("eager", "onnxruntime") for b in (1, 32)
+    }
     assert races[0].macs_ratio == whole / cut[0].macs
 
     def refuse(*args: object, **kwargs: object) -> None:
@@ -136,8 +141,8 @@ def test_timings_follow_the_clock(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resnet20.os, "getloadavg", lambda: (3.5, 0.0, 0.0))
     found = timings(Masks(dense, 0.6, data), data, SETTINGS, clock=lambda: float(next(ticks)))
     # passes take longer and longer, the pruned and dense ones in turns, so the ratio is near 1 and the times grow
-    assert all(t.speedup == pytest.approx(1, abs=0.5) and t.load == 3.5 for t in found)
-    assert all(t.lo <= t.milliseconds <= t.hi for t in found)
+    assert all(t.race.speedup == pytest.approx(1, abs=0.5) and t.load == 3.5 for t in found)
+    assert all(t.race.lo <= t.race.milliseconds <= t.race.hi for t in found)
 
 
 def test_the_page_says_what_was_measured():
@@ -168,3 +173,11 @@ def test_the_verdict_counts_levels_and_intervals():
     said = verdict(outcomes)
     assert "`magnitude` is more accurate than `random` at 2 of 3 levels, at 1 of them" in said
     assert verdict([]) == ""
+
+
+def test_the_page_repeats_what_bench_warns_of():
+    outcomes = [result("published", 1.0, 0.1, 0.02), result("magnitude", 0.3, 0.3, 0.02)]
+    said = page(SETTINGS, outcomes, [race(0.5), race(0.3), race(0.3)], {"activation_mean": 0.3})
+    assert said.count("- 30.0 %: slow at 0.3") == 1
+    assert "- 50.0 %" not in said
+    assert "warns of nothing" in page(SETTINGS, outcomes, [race(0.5)], {"activation_mean": 0.3})

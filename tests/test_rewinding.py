@@ -17,6 +17,21 @@ from prudent.seeds import stream
 from prudent.sources import load_data
 
 STEP = 4
+WAYS = {
+    "none": 'rewind = "none"',
+    "init": 'rewind = "init"; schedule = "iterative"',
+    "step": f'rewind = "step"; rewind_step = {STEP}',
+    "rates": 'rewind = "learning_rate"; schedule = "iterative"',
+    "fresh": 'rewind = "reinit"',
+    "control": 'control_of = "init"; control = "reinit"',
+}
+TWICE = ("init", "rates", "control")
+METHODS = "\n".join(
+    "\n".join(
+        ["[[methods]]", f'name = "{name}"', *way.split("; "), f"sparsities = {[0.5, 0.8][: 1 + (name in TWICE)]}"]
+    )
+    for name, way in WAYS.items()
+)
 STUDY = f"""
 name = "rewinds"
 seeds = [3]
@@ -37,34 +52,7 @@ schedule = "cosine"
 epochs = 1
 lr = 0.05
 schedule = "constant"
-[[methods]]
-name = "none"
-rewind = "none"
-sparsities = [0.5]
-[[methods]]
-name = "init"
-rewind = "init"
-schedule = "iterative"
-sparsities = [0.5, 0.8]
-[[methods]]
-name = "step"
-rewind = "step"
-rewind_step = {STEP}
-sparsities = [0.5]
-[[methods]]
-name = "rates"
-rewind = "learning_rate"
-schedule = "iterative"
-sparsities = [0.5, 0.8]
-[[methods]]
-name = "fresh"
-rewind = "reinit"
-sparsities = [0.5]
-[[methods]]
-name = "control"
-control_of = "init"
-control = "reinit"
-sparsities = [0.5, 0.8]
+{METHODS}
 [evaluation]
 latency_turns = 3
 [certification]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from prudent.cli import run
 from prudent.data.digits import digits
 from prudent.named_networks import named_network
 from prudent.networks import Architecture, save
 from prudent.pruning import prune
 from prudent.surgery.shrinking import shrink
+from tests.conftest import refused
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 
@@ -21,23 +21,6 @@ SMALL = Architecture(
     name="small_cnn", shape=(1, 8, 8), classes=10, options={"widths": [4, 6, 8], "hidden": 12, "dropout": 0.5}
 )
 OWN = Architecture(name="tests.private:own_network", shape=(2,), classes=3, options={"width": 4})
-
-
-@pytest.fixture
-def call(capsys):
-    def one(*arguments):
-        status = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return one
-
-
-def refused(call, *arguments) -> str:
-    status, _, err = call(*arguments)
-    assert status == 2, err
-    assert len(err.splitlines()) == 1, err
-    return err
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import prudent.deadlines
 import prudent.networks
 import prudent.trimmed
 from prudent.assembling import Architecture
-from prudent.cli import run
 from prudent.data.digits import digits
 from prudent.deadlines import Paced
 from prudent.errors import BadInput
@@ -19,27 +18,15 @@ from prudent.pruning import Pruned, prune
 from prudent.shipping import milliseconds_of
 from prudent.speed import Race
 from prudent.surgery.shrinking import Shrunk, shrink
+from tests.conftest import Call, refused
 
 SMALL = Architecture(
     name="small_cnn", shape=(1, 8, 8), classes=10, options={"widths": [4, 6, 8], "hidden": 12, "dropout": 0.5}
 )
 
 
-@pytest.fixture
-def call(capsys):
-    def one(*arguments):
-        status = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return one
-
-
-def refused(call, *arguments) -> str:
-    status, _, err = call("prune", *arguments)
-    assert status == 2, err
-    assert len(err.splitlines()) == 1, err
-    return err
+def unpruned(call: Call, *arguments: object) -> str:
+    return refused(call, "prune", *arguments)
 
 
 @pytest.fixture
@@ -104,7 +91,7 @@ def test_macs_are_of_one_input(call, dense, tmp_path):
     status, out, _ = call("prune", dense, "--macs", limit, "--out", tmp_path / "small", "--json")
     assert status == 0
     assert 0.6 * limit < json.loads(out)["after"]["macs"] <= limit
-    assert "cannot be met" in (said := refused(call, dense, "--macs", 1, "--out", tmp_path / "none"))
+    assert "cannot be met" in (said := unpruned(call, dense, "--macs", 1, "--out", tmp_path / "none"))
     assert "(counted for 2 inputs)" in said
     assert not (tmp_path / "none").exists()
 
@@ -233,12 +220,16 @@ def test_warnings_on_speed_come_before_training(call, dense, tmp_path, planned, 
 
 def test_a_budget_in_milliseconds_goes_with_nothing_else(call, dense, tmp_path, planned):
     out = ("--out", tmp_path / "none", "--latency-budget")
-    assert "got --latency-budget and --macs" in refused(call, dense, *out, "5ms", "--macs", 7)
-    assert "only what is cut out makes a network faster" in refused(call, dense, *out, "5ms", "--no-shrink")
-    assert "needs --granularity channel or head" in refused(call, dense, *out, "5ms", "--granularity", "weight")
-    assert "no runtime named 'tensorrt'" in refused(call, dense, *out, "5ms", "--runtime", "tensorrt")
+    assert "got --latency-budget and --macs" in unpruned(call, dense, *out, "5ms", "--macs", 7)
+    assert "only what is cut out makes a network faster" in unpruned(call, dense, *out, "5ms", "--no-shrink")
+    assert "needs --granularity channel or head" in refused(
+        call, "prune", dense, *out, "5ms", "--granularity", "weight"
+    )
+    assert "no runtime named 'tensorrt'" in unpruned(call, dense, *out, "5ms", "--runtime", "tensorrt")
     for text in ("5 minutes", "0ms", "-3ms", "fast", "1.2.3ms", "."):
-        assert f"such as 5ms, 800us or 0.5s; got {text!r}" in refused(call, dense, "--out", out[1], f"{out[2]}={text}")
+        assert f"such as 5ms, 800us or 0.5s; got {text!r}" in refused(
+            call, "prune", dense, "--out", out[1], f"{out[2]}={text}"
+        )
     assert planned == {}
 
 
@@ -270,27 +261,31 @@ def test_refusals_are_one_line_and_come_before_work(call, dense, tmp_path):
     out = ("--out", tmp_path / "none")
     small = tmp_path / "small"
     call("prune", dense, "--sparsity", 0.5, "--out", small)
-    assert "smaller already" in refused(call, small, "--sparsity", 0.5, *out)
+    assert "smaller already" in unpruned(call, small, "--sparsity", 0.5, *out)
 
     file = tmp_path / "file"
     file.write_text("")
-    assert "is a file" in refused(call, dense, "--sparsity", 0.5, "--out", file)
-    assert "must not be the folder of the network itself" in refused(call, dense, "--sparsity", 0.5, "--out", dense)
-    assert "got none of them" in refused(call, dense, *out)
-    assert "got sparsity and macs" in refused(call, dense, "--sparsity", 0.5, "--macs", 9, *out)
-    assert "in [0, 1); got 1.5" in refused(call, dense, "--sparsity", 1.5, *out)
-    assert "no score named 'taylr'. Did you mean 'taylor'?" in refused(
-        call, dense, "--score", "taylr", "--sparsity", 0.5, *out
+    assert "is a file" in unpruned(call, dense, "--sparsity", 0.5, "--out", file)
+    assert "must not be the folder of the network itself" in refused(
+        call, "prune", dense, "--sparsity", 0.5, "--out", dense
     )
-    assert "reads examples: name a data set" in refused(call, dense, "--score", "taylor", "--sparsity", 0.5, *out)
-    assert "needs examples: name a data set" in refused(call, dense, "--fine-tune", 2, "--sparsity", 0.5, *out)
+    assert "got none of them" in unpruned(call, dense, *out)
+    assert "got sparsity and macs" in unpruned(call, dense, "--sparsity", 0.5, "--macs", 9, *out)
+    assert "in [0, 1); got 1.5" in unpruned(call, dense, "--sparsity", 1.5, *out)
+    assert "no score named 'taylr'. Did you mean 'taylor'?" in refused(
+        call, "prune", dense, "--score", "taylr", "--sparsity", 0.5, *out
+    )
+    assert "reads examples: name a data set" in refused(
+        call, "prune", dense, "--score", "taylor", "--sparsity", 0.5, *out
+    )
+    assert "needs examples: name a data set" in unpruned(call, dense, "--fine-tune", 2, "--sparsity", 0.5, *out)
     assert "no granularity of `prudent prune` named 'block'" in refused(
-        call, dense, "--granularity", "block", "--sparsity", 0.5, *out
+        call, "prune", dense, "--granularity", "block", "--sparsity", 0.5, *out
     )
     assert "no scope named 'globl'. Did you mean 'global'" in refused(
-        call, dense, "--scope", "globl", "--sparsity", 0.5, *out
+        call, "prune", dense, "--scope", "globl", "--sparsity", 0.5, *out
     )
-    assert "whole numbers with commas" in refused(call, "vit", "--input", "3x32", "--sparsity", 0.5, *out)
+    assert "whole numbers with commas" in unpruned(call, "vit", "--input", "3x32", "--sparsity", 0.5, *out)
     assert not (tmp_path / "none").exists()
 
 

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from prudent.shipping import Builder, DataName, Network, shape_of
+from prudent.shipping import Builder, DataName, Network, Shape, shape_of
 from prudent.terminal import AsJson
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ WORDS = {
 def doctor(
     network: Network,
     data: DataName = None,
-    input_: Annotated[
-        str | None, typer.Option("--input", help="Shape of one input, as 3,224,224, where there is no data set.")
-    ] = None,
+    input_: Shape = None,
     builder: Builder = None,
     as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
 ) -> int:

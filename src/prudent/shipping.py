@@ -31,6 +31,9 @@ Network = Annotated[
 DataName = Annotated[
     str | None, typer.Option("--data", help="Data set; default: that of the run that the folder lies in.")
 ]
+Shape = Annotated[
+    str | None, typer.Option("--input", help="Shape of one input, as 3,224,224, where there is no data set.")
+]
 Builder = Annotated[
     str | None, typer.Option("--build", help="What builds a network of one's own: package.module:callable.")
 ]
@@ -86,9 +89,7 @@ def race(
         typer.Option(help="Time for a pass, as 5ms: plan the widths of a dense network for it, or check a pruned one."),
     ] = None,
     data: DataName = None,
-    input_: Annotated[
-        str | None, typer.Option("--input", help="Shape of one input, as 3,224,224, where there is no data set.")
-    ] = None,
+    input_: Shape = None,
     builder: Builder = None,
     as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
 ) -> int:

@@ -1,14 +1,17 @@
-"""Dropout that a network loses when it becomes a graph: each kind is named, and what works in training is not."""
+"""Dropout of a network that becomes a graph: what works in training as before, and what is lost and named."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from prudent.errors import BadInput
 from prudent.networks import load, save
 from prudent.pruning import prune
+from prudent.surgery.restoring import Recurrence
 from prudent.surgery.shrinking import shrink
 
 pytestmark = [
@@ -54,12 +57,26 @@ class Own(nn.Module):
 
 
 class Cells(nn.Module):
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, kind: type[nn.RNNBase] = nn.LSTM) -> None:
         super().__init__()
-        self.cells = nn.LSTM(12, 12, num_layers=2, dropout=rate, batch_first=True)
+        self.cells = kind(12, 12, num_layers=2, dropout=rate, batch_first=True)
 
     def forward(self, x):
         return self.cells(x)[0]
+
+
+class Twice(nn.Module):
+    """Attention that is another one in training: nobody can say which of both belongs to the one in evaluation."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.qkv, self.attn_drop = nn.Linear(12, 36), rate
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        if self.training:
+            v = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
 
 
 class Hard(nn.Module):
@@ -85,13 +102,51 @@ def random_in_training(model: nn.Module) -> bool:
     return any(not torch.equal(answers[0], answer) for answer in answers[1:])
 
 
+RESTORED = {
+    "fused": Fused,
+    "fused, in a module": FusedModule,
+    "torch's attention": Own,
+    "between layers of an LSTM": Cells,
+    "between layers of a GRU": lambda rate: Cells(rate, nn.GRU),
+    "between recurrent layers": lambda rate: Cells(rate, nn.RNN),
+}
 LOST = {
-    "fused": (Fused, "dropout 0.4 of the attention of 'part'"),
-    "fused, in a module": (FusedModule, "dropout 0.4 of 'part.attn_drop'"),
-    "torch's attention": (Own, "dropout 0.4 of the attention of 'part.heads'"),
-    "between recurrent layers": (Cells, "dropout 0.4 between the layers of 'part.cells'"),
+    "other attention in training": (Twice, "dropout 0.4 of the attention of 'part'"),
     "alpha dropout": (nn.AlphaDropout, "dropout 0.4 of 'part'"),
 }
+
+
+@pytest.mark.parametrize("kind", RESTORED)
+def test_dropout_inside_of_operations_works_in_training_as_in_the_original(kind, tmp_path):
+    part = RESTORED[kind]
+    pruned = prune(Hard(part(0.4)), fractions={"up": 0.5}, granularity="channel", example=X)
+    small = shrink(pruned, X)
+    assert (small.form, small.lost) == ("graph", ())
+    save(small, tmp_path)
+    for model in (small.model, load(tmp_path).model):
+        assert random_in_training(model)
+        # the same draws drop the same weights
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            expected = pruned.model.train()(X)
+            torch.manual_seed(3)
+            got = model.train()(X)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(model.eval()(X), pruned.model.eval()(X), rtol=1e-4, atol=1e-6)
+    assert not random_in_training(cut(part(0.0)).model)
+
+
+def test_a_restored_network_is_cut_and_exported_again(tmp_path):
+    small = cut(Own(0.4))
+    again = shrink(prune(small.model, fractions={"up": 0.5}, granularity="channel", example=X), X)
+    assert again.params < small.params
+    assert again.lost == ()
+    assert random_in_training(again.model)
+    with pytest.raises(BadInput, match="recurrent layers are one of lstm"):
+        Recurrence("system")
+    save(small, tmp_path)
+    told = json.loads((tmp_path / "network.json").read_text())["graph"]
+    assert '["Attention", {"p": 0.4}]' in told
 
 
 @pytest.mark.parametrize("kind", LOST)

@@ -1,11 +1,12 @@
 """A smaller network as a graph: the exported graph with the sizes that are left, where the user's code cannot say them.
 
-Parameters keep their names. Batch normalisation and dropout are modules again, so that the network can be trained.
+Parameters keep their names. What behaves differently in training is a module again, see
+prudent.surgery.restoring.
 """
 
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from prudent.surgery.calls import operation
 from prudent.surgery.graph_form import GraphForm
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import CONSTANTS
+from prudent.surgery.restoring import restore_modules
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.signature import signature_of
 from prudent.surgery.slicing import left
@@ -70,7 +72,15 @@ def _export(model: nn.Module, example: Example) -> ExportedProgram:
     return export(model, example, dynamic=True)
 
 
-def emit(model: nn.Module, graph: fx.GraphModule, traced: Trace, gone: np.ndarray, plan: Plan) -> fx.GraphModule:
+def emit(
+    model: nn.Module,
+    graph: fx.GraphModule,
+    traced: Trace,
+    gone: np.ndarray,
+    plan: Plan,
+    *,
+    rates: Sequence[float] = (),
+) -> fx.GraphModule:
     """The graph with what stays.
 
     Args:
@@ -78,6 +88,7 @@ def emit(model: nn.Module, graph: fx.GraphModule, traced: Trace, gone: np.ndarra
         graph, traced: from `graph_of`; the graph is changed.
         gone: bool for each family of `traced`.
         plan: what stays of the parameters.
+        rates: dropout of each attention in training (see prudent.surgery.restoring); none: it is lost.
 
     Raises:
         CannotPrune: a constant in the network's code cannot be rewritten; says which.
@@ -88,7 +99,7 @@ def emit(model: nn.Module, graph: fx.GraphModule, traced: Trace, gone: np.ndarra
             _rewrite(node, sizes, traced, gone)
     small = apply_plan(model, Plan(slices=plan.slices))
     _take_state(graph, small)
-    _restore_modules(graph, model, plan)
+    restore_modules(graph, model, plan, rates)
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
     graph.recompile()
@@ -236,65 +247,3 @@ def _take_state(graph: fx.GraphModule, small: nn.Module) -> None:
         for key in list(module._buffers):
             if f"{prefix}{key}" in buffers:
                 module._buffers[key] = buffers[f"{prefix}{key}"]
-
-
-def _restore_modules(graph: fx.GraphModule, model: nn.Module, plan: Plan) -> None:
-    """Batch normalisation and dropout behave differently in training, so the graph calls modules for them."""
-    small = apply_plan(model, Plan(slices=plan.slices, attributes=_of_norms(model, plan)))
-    done: set[str] = set()
-    for n, node in enumerate(list(graph.graph.nodes)):
-        if node.op != "call_function":
-            continue
-        name = operation(node)
-        if name == "batch_norm":
-            weight = next((a for a in node.args[1:5] if isinstance(a, fx.Node) and a.op == "get_attr"), None)
-            path = str(weight.target).rpartition(".")[0] if weight is not None else ""
-            known = dict(small.named_modules())
-            if isinstance(known.get(path), nn.modules.batchnorm._BatchNorm):
-                if path not in done:
-                    _replace(graph, path, _plain(known[path], node.meta["val"].ndim))
-                    done.add(path)
-                _call(graph, node, path)
-        elif name in ("dropout", "feature_dropout"):
-            rank = node.meta["val"].ndim
-            kind = nn.Dropout if name == "dropout" else {4: nn.Dropout2d, 5: nn.Dropout3d}.get(rank, nn.Dropout1d)
-            path = f"dropout_of_graph_{n}"
-            graph.add_module(path, kind(float(node.args[1])))
-            _call(graph, node, path)
-
-
-def _plain(norm: nn.Module, ndim: int) -> nn.Module:
-    """A batch normalisation of torch's own kind: one of another class may do more, which the graph does itself."""
-    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)  # noqa: S101 (the caller looked)
-    kind = {4: nn.BatchNorm2d, 5: nn.BatchNorm3d}.get(ndim, nn.BatchNorm1d)
-    own = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    own._parameters.update(norm._parameters)
-    own._buffers.update(norm._buffers)
-    return own.train(norm.training)
-
-
-def _of_norms(model: nn.Module, plan: Plan) -> dict[str, Mapping[str, Any]]:
-    modules = dict(model.named_modules())
-    return {
-        path: values
-        for path, values in plan.attributes.items()
-        if isinstance(modules[path], nn.modules.batchnorm._BatchNorm)
-    }
-
-
-def _replace(graph: fx.GraphModule, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    own = graph.get_submodule(path)
-    for key, parameter in own._parameters.items():
-        module._parameters[key] = parameter
-    for key, buffer in own._buffers.items():
-        module._buffers[key] = buffer
-    setattr(graph.get_submodule(parent), name, module)
-
-
-def _call(graph: fx.GraphModule, node: fx.Node, path: str) -> None:
-    with graph.graph.inserting_after(node):
-        new = graph.graph.call_module(path, (node.args[0],))
-    new.meta = dict(node.meta)
-    node.replace_all_uses_with(new)
-    graph.graph.erase_node(node)

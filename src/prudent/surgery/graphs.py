@@ -14,13 +14,16 @@ from torch.utils import _pytree as pytree
 
 from prudent.errors import BadInput
 from prudent.surgery.graph_form import GraphForm
+from prudent.surgery.restoring import Attention, Recurrence
 
 MODULES = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+    Attention, Recurrence,
 )  # fmt: skip
 """Modules that a graph may call; everything else in it is an operation."""
 OPTIONS = {
-    **dict.fromkeys(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d"), ("p",)),
+    **dict.fromkeys(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Attention"), ("p",)),
+    "Recurrence": ("kind",),
     **dict.fromkeys(("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"), ("num_features", "eps", "momentum", "affine",
                                                                      "track_running_stats")),
 }  # fmt: skip

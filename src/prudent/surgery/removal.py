@@ -14,6 +14,7 @@ from prudent.surgery.forgetting import forgotten
 from prudent.surgery.layouts import Layout
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import CannotTell, Proof, prove
+from prudent.surgery.restoring import attention_rates
 from prudent.surgery.slicing import attention_attributes, plan_without
 from prudent.surgery.statistics import OfTheRest
 from prudent.surgery.tracing import Trace
@@ -125,7 +126,8 @@ def plan_for_modules(model: nn.Module, traced: Trace, gone: np.ndarray) -> Plan:
 def _as_graph(masked: nn.Module, traced: Trace, gone: np.ndarray, plan: Plan, example: Example) -> fx.GraphModule:
     try:
         graph, again = graph_of(masked, example)
-        return emit(masked, graph, again, _same(traced, again, gone), plan)
+        rates = attention_rates(masked, graph, example)
+        return emit(masked, graph, again, _same(traced, again, gone), plan, rates=rates)
     except PrudentError:
         raise
     except Exception as error:  # the graph's code is torch's, and what it stumbles over is anybody's

@@ -59,12 +59,9 @@ class Shrunk:
     def __str__(self) -> str:
         """What is left, how well it is proved, and what to know before it is trained."""
         form = "" if self.form == "module" else ", as a graph"
-        lines = [
-            (
-                f"{self.params:,} parameters and {self.macs:,} multiply-accumulates{form}; differs from the masked "
-                f"network by {self.proof.difference:.1g} of its largest answer on {plural(self.proof.inputs, 'input')}"
-            )
-        ]
+        differs = f"{self.proof.difference:.1g} of its largest answer on {plural(self.proof.inputs, 'input')}"
+        size = f"{self.params:,} parameters and {self.macs:,} multiply-accumulates{form}"
+        lines = [f"{size}; differs from the masked network by {differs}"]
         lines += [f"kept as zeros: {layer}: {why}" for layer, why in self.kept.items()]
         lines += [f"normalises over what is left: {norm}" for norm in self.changing]
         lines += [f"lost in training mode: {what}" for what in self.lost]
