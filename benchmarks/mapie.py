@@ -38,10 +38,10 @@ MAPIE {version("mapie")} and prudent on the same losses, by `python -m benchmark
 Most losses of 0 and 1 among n examples with which a single candidate is still certified, delta {percent(DELTA)}.
 MAPIE tests by Hoeffding-Bentkus; `binary` leaves the factor e out, which is valid for such losses alone, and is then
 near the exact binomial tail. Its count is ceil(n * mean) in floats, which may be one too high. By default it corrects
-for the number of candidates (Bonferroni): the last column is what is left of 20 candidates then. It has fixed sequences
-too, which have to be asked for; the walk of prudent, densest first, is the default and loses nothing.
+for the number of candidates by Holm's procedure: the last column is what the first of 20 may lose then. It has fixed
+sequences too, which have to be asked for; the walk of prudent, densest first, is the default and corrects nothing.
 
-| n | limit | prudent | MAPIE, binary | MAPIE | MAPIE, 20 candidates |
+| n | limit | prudent | MAPIE, binary | MAPIE | MAPIE, first of 20 |
 |---|---|---|---|---|---|""")
     for n, alpha in itertools.product(SIZES, ALPHAS):
         ours = most_losses(n, alpha=alpha, delta=DELTA)
