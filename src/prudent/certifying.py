@@ -1,6 +1,5 @@
 """The commands around certificates: `prudent certify` and `prudent plan`."""
 
-import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -184,16 +183,12 @@ def _told_apart(found: "list[Artefact]") -> "list[Artefact]":
 def _check_options(options: dict[str, float | int | str], risks: tuple[str, ...]) -> None:
     """Refuse an option that no risk has: it would change nothing, and nobody would notice."""
     from prudent.errors import UnknownName
-    from prudent.risks import LOSSES
+    from prudent.risks import options_of
 
-    known: dict[str, inspect.Parameter] = {}
-    for risk in risks:
-        if risk not in LOSSES:
-            raise UnknownName.of("loss", risk, LOSSES)
-        known |= inspect.signature(LOSSES[risk].function).parameters
+    known = {name: option for risk in risks for name, option in options_of(risk).items()}
     for name, value in options.items():
-        if name not in known or name in ("candidate", "dense"):
-            raise UnknownName.of(f"option of {' and '.join(risks)}", name, set(known) - {"candidate", "dense"})
+        if name not in known:
+            raise UnknownName.of(f"option of {' and '.join(risks)}", name, known)
         if isinstance(known[name].default, int) and not isinstance(value, int):
             raise BadInput(f"option {name} is a whole number; got {value}")
 
