@@ -402,3 +402,30 @@ def test_counts_show_the_words_too(tmp_path, edit):
     path.write_text(json.dumps(stated))
     with pytest.raises(BrokenCertificate):
         verify(path, level="counts")
+
+
+def test_certificates_in_the_words_of_earlier_versions_are_still_verified(tmp_path):
+    """Written by hand as versions before wrote them: one candidate, an ONNX file's, and an accuracy that rises."""
+    alone = replace(table([40], 450), names=("net.onnx",), sparsities=(0.0,))
+    signed = Losses(values=np.r_[np.zeros(300), np.full(150, 0.5)][:, None], names=("a",), sparsities=(0.5,),
+                    loss="accuracy_drop", split="certification", low=-1.0, high=1.0)  # fmt: skip
+    for losses, alpha, bound, old, new in (
+        (alone, 0.05, "binomial", "for none of 1 candidate could it be shown with 95\u202f% confidence that",
+         "it could not be shown with 95\u202f% confidence of the one candidate that"),
+        (signed, -0.1, "betting", "accuracy is at most -10\u202f% lower than the dense network's",
+         "accuracy is at least 10\u202f% higher than the dense network's"),
+    ):  # fmt: skip
+        certificate = certify(losses, alpha=alpha, delta=0.05, bound=bound)
+        path = write_certificate(certificate, losses, tmp_path / "c.json")
+        written = json.loads(path.read_text())
+        assert new in written["claim"]
+        earlier = written | {"claim": written["claim"].replace(new, old)}
+        earlier["needed"] = written["needed"].replace("'net.onnx'", "The candidate at 0\u202f% sparsity")
+        assert earlier["claim"] != written["claim"]
+        path.write_text(json.dumps(earlier | {"sha256": digest(earlier)}))
+        assert verify(path) == certificate
+        mixed = earlier | {"claim": earlier["claim"].replace("95", "99")}
+        path.write_text(json.dumps(mixed | {"sha256": digest(mixed)}))
+        with pytest.raises(BrokenCertificate):
+            verify(path)
+    assert "'net.onnx' loses 40 of 450" in document(certify(alone, alpha=0.05, delta=0.05), [("x", b"")])["needed"]

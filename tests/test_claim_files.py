@@ -258,6 +258,9 @@ def test_the_command_verifies_every_kind_and_tells_what_the_ledger_knows(tmp_pat
 def test_a_family_by_its_definition():
     rng = np.random.default_rng(2)
     chosen = set()
+    stopped = certify_family(nested([2, 40, 3]), alpha=0.06, delta=0.1)
+    assert stopped.limits[2] < 0.06 < stopped.limits[1]
+    assert stopped.selected == 0, "what lies behind one that is not controlled is never reached"
     for _ in range(60):
         counts = np.sort(rng.integers(0, 25, 5))
         losses = nested(counts)

@@ -1,13 +1,12 @@
 """Losses -> nothing, or a refusal: which tables of losses may a claim be made of, and by which bound?"""
 
-import inspect
 from collections.abc import Sequence
 
 import numpy as np
 
 from prudent.errors import BadInput, SplitMisuse
 from prudent.planning import ANYTIME
-from prudent.risks import CONDITIONAL, LOSSES
+from prudent.risks import CONDITIONAL, LOSSES, options_of
 from prudent.types import Losses
 
 BINNED = "mcdiarmid"
@@ -57,7 +56,7 @@ def _check_known(losses: Losses) -> None:
         raise BadInput("a risk that is summed over bins is about all examples: leave counted out")
     if known is None:
         return
-    wanted = set(inspect.signature(known.function).parameters) - {"candidate", "dense"}
+    wanted = set(options_of(losses.loss))
     if (losses.low, losses.high) != (known.low, known.high) or (losses.bins is None) != (known.bins is None):
         raise BadInput(f"{losses.loss!r} lies in [{known.low:g}, {known.high:g}]; name a loss of your own otherwise")
     if {name for name, _ in losses.options} != wanted:

@@ -49,14 +49,19 @@ def assumptions(certificate: Certificate) -> list[str]:
     return found
 
 
-def document(certificate: Certificate, stored: Sequence[tuple[str, bytes]], *, schema: int = SCHEMA) -> dict[str, Any]:
-    """The document of a certificate whose losses are stored as these (file name, content), one for each part."""
+def document(
+    certificate: Certificate, stored: Sequence[tuple[str, bytes]], *, schema: int = SCHEMA, earlier: bool = False
+) -> dict[str, Any]:
+    """The document of a certificate whose losses are stored as these (file name, content), one for each part.
+
+    With `earlier`, in the words of earlier versions: see `said_earlier`.
+    """
     files = [{"file": name, "sha256": hashlib.sha256(content).hexdigest()} for name, content in stored]
     written: dict[str, Any] = {
         "prudent_certificate": schema,
-        "claim": certificate.sentence(),
+        "claim": certificate.sentence(earlier=earlier),
         "consequence": certificate.consequence(),
-        "needed": needed(certificate),
+        "needed": needed(certificate, earlier=earlier),
         **_table(certificate),
         "delta": certificate.delta,
         "procedure": certificate.procedure,
@@ -75,6 +80,12 @@ def document(certificate: Certificate, stored: Sequence[tuple[str, bytes]], *, s
             for name in NEW_IN_2_OF_CANDIDATES:
                 del candidate[name]
     return written | {"sha256": digest(written)}
+
+
+def said_earlier(written: dict[str, Any], certificate: Certificate) -> bool:
+    """Whether a document says what its certificate claims in the words of earlier versions."""
+    said = certificate.sentence(earlier=True), needed(certificate, earlier=True)
+    return (written["claim"], written["needed"]) == said
 
 
 def certificate_of(written: dict[str, Any]) -> Certificate:

@@ -1,7 +1,7 @@
 """The commands around certificates: `prudent certify` and `prudent plan`."""
 
-import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,29 +88,44 @@ def claim(
 
 
 def plan(
-    alpha: Annotated[float, typer.Option(help="Tolerated risk, in (0, 1).")] = 0.05,
+    alpha: Alpha = None,
     delta: Delta = 0.05,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Certification examples that there are.")] = None,
     rate: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Risk that the network is thought to have.")
     ] = None,
-    risk: Annotated[str, typer.Option(help="What is to be certified: see `prudent certify`.")] = "error",
-    bound: Annotated[str | None, typer.Option(help="p-value. Default: the one that fits the risk.")] = None,
+    risk: Annotated[
+        list[str] | None,
+        typer.Option(help="What is to be certified: see `prudent certify`; given again, one claim about all."),
+    ] = None,
+    bound: Annotated[
+        list[str] | None, typer.Option(help="p-value; one for each --risk. Default: the one that fits the risk.")
+    ] = None,
+    classes: Annotated[
+        int, typer.Option("--by-class", min=1, help="Of a claim about every true class: how many classes there are.")
+    ] = 1,
     as_json: AsJson = False,  # noqa: FBT002 (a flag of the command line)
 ) -> int:
     """Say what can be certified with how many examples, before any network is trained.
 
     Exits with 3 if nothing can be certified with --n examples.
     """
-    from prudent.forecasts import forecast, forecast_lines
+    from prudent.forecasts import forecast, forecast_jointly, forecast_lines, joint_lines
 
-    found = forecast(risk, alpha=alpha, delta=delta, bound=bound, n=n, rate=rate)
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
+    risks, alphas = risk or ["error"], alpha or [0.05]
+    _check_each(alphas, bound or [], risks)
+    if len(risks) == classes == 1:
+        found = forecast(risks[0], alpha=alphas[0], delta=delta, bound=bound[0] if bound else None, n=n, rate=rate)
+        lines, possible = forecast_lines(found), found["most_losses"] is not None
+        said = json.dumps(found, indent=1)
     else:
-        for line in forecast_lines(found):
-            typer.echo(line)
-    return NOTHING_CERTIFIED if n is not None and found["most_losses"] is None else DONE
+        bounds = (list(bound) * len(risks))[: len(risks)] if bound else None
+        alphas = (list(alphas) * len(risks))[: len(risks)]
+        joint = forecast_jointly(risks, alphas=alphas, delta=delta, bounds=bounds, groups=classes, n=n, rate=rate)
+        lines, possible = joint_lines(joint), bool(joint["possible"])
+        said = json.dumps(joint, indent=1)
+    typer.echo(said if as_json else "\n".join(lines))
+    return NOTHING_CERTIFIED if n is not None and not possible else DONE
 
 
 def _claim(
@@ -141,13 +156,17 @@ def _claim(
             "ood_acceptance is about strangers, and a data set's certification split is not: predict strangers with "
             'split="certification" in Python, and certify those losses'
         )
-    for what, given in (("--alpha", alphas), ("--bound", bounds)):
-        if len(given) not in (1, len(risks)):
-            raise BadInput(f"{len(risks)} risks need as many {what}, or one for all; got {len(given)}")
+    _check_each(alphas, bounds, risks)
     return Claim(
         risks=risks, alphas=tuple(alphas * len(risks))[: len(risks)], delta=delta, procedure=procedure,
         bounds=tuple(bounds * len(risks))[: len(risks)], options=options, by_class=by_class,
     )  # fmt: skip
+
+
+def _check_each(alphas: Sequence[float], bounds: Sequence[str], risks: Sequence[str]) -> None:
+    for what, given in (("--alpha", alphas), ("--bound", bounds)):
+        if given and len(given) not in (1, len(risks)):
+            raise BadInput(f"{len(risks)} risks need as many {what}, or one for all; got {len(given)}")
 
 
 def _told_apart(found: "list[Artefact]") -> "list[Artefact]":
@@ -164,16 +183,12 @@ def _told_apart(found: "list[Artefact]") -> "list[Artefact]":
 def _check_options(options: dict[str, float | int | str], risks: tuple[str, ...]) -> None:
     """Refuse an option that no risk has: it would change nothing, and nobody would notice."""
     from prudent.errors import UnknownName
-    from prudent.risks import LOSSES
+    from prudent.risks import options_of
 
-    known: dict[str, inspect.Parameter] = {}
-    for risk in risks:
-        if risk not in LOSSES:
-            raise UnknownName.of("loss", risk, LOSSES)
-        known |= inspect.signature(LOSSES[risk].function).parameters
+    known = {name: option for risk in risks for name, option in options_of(risk).items()}
     for name, value in options.items():
-        if name not in known or name in ("candidate", "dense"):
-            raise UnknownName.of(f"option of {' and '.join(risks)}", name, set(known) - {"candidate", "dense"})
+        if name not in known:
+            raise UnknownName.of(f"option of {' and '.join(risks)}", name, known)
         if isinstance(known[name].default, int) and not isinstance(value, int):
             raise BadInput(f"option {name} is a whole number; got {value}")
 

@@ -1,6 +1,5 @@
 """From artefacts and a data set to a certificate: what `prudent certify` does, and what checks it in full."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ from prudent.artefacts import Answer, Artefact
 from prudent.certificates import check_artefact, losses_of
 from prudent.certification import candidate_p_values, certify
 from prudent.claims import same_network
-from prudent.errors import BadInput, BrokenCertificate, SplitMisuse, UnknownName
+from prudent.errors import BadInput, BrokenCertificate, SplitMisuse
 from prudent.leakage import Leaks, check_leaks, shared_inputs
 from prudent.loss_tables import by_group, losses
 from prudent.procedures import PROCEDURES
-from prudent.risks import LOSSES
+from prudent.risks import LOSSES, options_of
 from prudent.seeds import stream
 from prudent.splits import Data, Examples
 from prudent.types import Certificate, Losses, Predictions
@@ -232,9 +231,7 @@ def _table(
 
 def _own(risk: str, options: Mapping[str, float | int | str] | None) -> dict[str, float | int | str]:
     """Those of the options that this loss has."""
-    if risk not in LOSSES:
-        raise UnknownName.of("loss", risk, LOSSES)
-    known = inspect.signature(LOSSES[risk].function).parameters
+    known = options_of(risk)
     return {name: value for name, value in (options or {}).items() if name in known}
 
 

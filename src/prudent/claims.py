@@ -86,33 +86,43 @@ class Certificate:
         """How many examples candidate `i` was judged by."""
         return self.sizes[i] if self.sizes else self.n
 
-    def bounded(self) -> str:
-        """What is bounded, in words: "at most 5 % of predictions differ from the dense network"."""
+    def bounded(self, *, earlier: bool = False) -> str:
+        """What is bounded, in words: "at most 5 % of predictions differ from the dense network".
+
+        With `earlier`, in those of earlier versions, whose certificates are still read.
+        """
         if not self.parts:
             among = f" in {self.group}" if self.group else ""
-            return bounded(self.risk, self.alpha, dict(self.options)) + among
+            return bounded(self.risk, self.alpha, dict(self.options), earlier=earlier) + among
         first = self.parts[0]
         alike = all((part.risk, part.alpha, part.options) == (first.risk, first.alpha, first.options)
                     for part in self.parts)  # fmt: skip
         if alike and all(part.group for part in self.parts):
             groups = [part.group for part in self.parts]
             named = ", ".join(groups) if len(groups) <= MANY else f"{groups[0]} to {groups[-1]}"
-            return f"in each of {len(groups)} groups ({named}), {bounded(first.risk, first.alpha, dict(first.options))}"
-        *others, last = [part.bounded() for part in self.parts]
+            return f"in each of {len(groups)} groups ({named}), " + bounded(
+                first.risk, first.alpha, dict(first.options), earlier=earlier
+            )
+        *others, last = [part.bounded(earlier=earlier) for part in self.parts]
         return f"{', '.join(others)} and {last}"
 
-    def sentence(self) -> str:
-        """The claim in one English sentence; the same in terminal, file and report."""
+    def sentence(self, *, earlier: bool = False) -> str:
+        """The claim in one English sentence; the same in terminal, file and report. `earlier`: see `bounded`."""
         confidence = exact_percent(self.delta, complement=True)
+        if self.selected is None and len(self.names) == 1 and not earlier:
+            return (
+                f"Nothing certified: with {self.n:,} examples, it could not be shown with {confidence} confidence of "
+                f"the one candidate that {self.bounded()}."
+            )
         if self.selected is None:
             return (
                 f"Nothing certified: with {self.n:,} examples, for none of {plural(len(self.names), 'candidate')} "
-                f"could it be shown with {confidence} confidence that {self.bounded()}."
+                f"could it be shown with {confidence} confidence that {self.bounded(earlier=earlier)}."
             )
         sparsity = self.sparsities[self.selected]
         # a file does not say how sparse it is, and has a name instead
         which = f"at {percent(sparsity)} sparsity" if any(self.sparsities) else f"for {self.names[self.selected]!r}"
-        return f"With {confidence} confidence, {self.bounded()} {which}."
+        return f"With {confidence} confidence, {self.bounded(earlier=earlier)} {which}."
 
     def consequence(self) -> str:
         """What follows for the accuracy where the claim itself is about something else; "" where nothing does.
@@ -164,9 +174,11 @@ MEANS = {
 """The whole claim, for risks that are no share of predictions."""
 
 
-def bounded(risk: str, alpha: float, options: dict[str, float | int | str]) -> str:
-    """What a claim about one risk bounds, in words."""
+def bounded(risk: str, alpha: float, options: dict[str, float | int | str], *, earlier: bool = False) -> str:
+    """What a claim about one risk bounds, in words; with `earlier`, in those of earlier versions."""
     limit = exact_percent(alpha)
+    if risk == "accuracy_drop" and alpha < 0 and not earlier:
+        return f"accuracy is at least {exact_percent(-alpha)} higher than the dense network's"
     if risk in MEANS:
         return MEANS[risk].format(limit=limit, number=f"{alpha!r}", **options)
     if risk in OUTCOMES:

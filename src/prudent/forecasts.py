@@ -1,6 +1,7 @@
 """What a claim will take, before any network is trained: what `prudent plan` says."""
 
 import math
+from collections.abc import Sequence
 from typing import TypedDict
 
 from prudent.admission import BINNED
@@ -40,8 +41,30 @@ def fitting_bound(risk: str) -> str:
     return "betting" if (known.low, known.high) != (0.0, 1.0) else "binomial"
 
 
+class JointForecast(TypedDict):
+    """The same of a claim about several risks, or about every class."""
+
+    parts: list[Forecast]
+    groups: int
+    least_examples: int | None
+    n: int | None
+    possible: bool | None
+    examples_for_rate: int | None
+
+
+POWER = 0.8
+"""Wanted chance that a network of the risk it is thought to have is certified."""
+
+
 def forecast(
-    risk: str, *, alpha: float, delta: float, bound: str | None = None, n: int | None = None, rate: float | None = None
+    risk: str,
+    *,
+    alpha: float,
+    delta: float,
+    bound: str | None = None,
+    n: int | None = None,
+    rate: float | None = None,
+    power: float = POWER,
 ) -> Forecast:
     """How many examples a claim needs, and how many losses it allows.
 
@@ -51,6 +74,7 @@ def forecast(
         bound: by default the one that fits the risk.
         n: certification examples that there are.
         rate: risk that the network is thought to have.
+        power: wanted chance that such a network passes, in (0, 1).
 
     Raises:
         UnknownName: no such risk or bound.
@@ -76,8 +100,93 @@ def forecast(
         n=n,
         most_losses=None if n is None else most_losses(n, alpha=alpha, delta=delta, bound=name),
         rate=rate,
-        examples_for_rate=None if rate is None else examples_needed(rate, alpha=alpha, delta=delta, bound=name),
+        examples_for_rate=None
+        if rate is None
+        else examples_needed(rate, alpha=alpha, delta=delta, power=power, bound=name),
     )
+
+
+def forecast_jointly(
+    risks: Sequence[str],
+    *,
+    alphas: Sequence[float],
+    delta: float,
+    bounds: Sequence[str] | None = None,
+    groups: int = 1,
+    n: int | None = None,
+    rate: float | None = None,
+) -> JointForecast:
+    """How many examples one claim about several risks, or about every class, needs.
+
+    Each risk of each group is tested at the whole of delta (intersection-union), so none needs more examples than by
+    itself; but all have to pass. Each is planned to fail with a chance of (1 - 0.8) / (risks * groups), so that all
+    pass 8 times in 10 at least, whatever depends on what.
+
+    Args:
+        risks: names in prudent.risks.LOSSES.
+        alphas: tolerated risk of each.
+        delta: tolerated chance that the claim is wrong.
+        bounds: of each; by default those that fit.
+        groups: classes that the claim is about, each by itself; they are taken to be equally frequent.
+        n: certification examples that there are, of all groups together.
+        rate: risk that the network is thought to have, in every risk and group.
+
+    Returns: the forecast of each risk in one group, and the examples of all groups together.
+
+    Raises:
+        UnknownName, BadInput: as `forecast`; no risks, as many alphas or bounds as risks are needed, no group.
+    """
+    chosen: Sequence[str | None] = [None] * len(risks) if bounds is None else bounds
+    if not risks or len(alphas) != len(risks) or len(chosen) != len(risks) or groups < 1:
+        raise BadInput(
+            f"each risk needs its alpha and bound, and a claim one group at least; got {len(risks)} risks, "
+            f"{len(alphas)} alphas, {len(chosen)} bounds and {groups} groups"
+        )
+    power = 1 - (1 - POWER) / (len(risks) * groups)
+    each = None if n is None else n // groups
+    if each == 0:
+        raise BadInput(f"every class needs an example at least; got {n} for {groups} classes")
+    parts = [
+        forecast(risk, alpha=alpha, delta=delta, bound=bound, n=each, rate=rate, power=power)
+        for risk, alpha, bound in zip(risks, alphas, chosen, strict=True)
+    ]
+    return JointForecast(
+        parts=parts,
+        groups=groups,
+        least_examples=_most([part["least_examples"] for part in parts], groups),
+        n=n,
+        possible=None if n is None else all(part["most_losses"] is not None for part in parts),
+        examples_for_rate=None if rate is None else _most([part["examples_for_rate"] for part in parts], groups),
+    )
+
+
+def _most(needs: Sequence[int | None], groups: int) -> int | None:
+    """Examples of all groups together, None if some risk has no answer."""
+    known = [need for need in needs if need is not None]
+    return groups * max(known) if len(known) == len(needs) else None
+
+
+def joint_lines(found: JointForecast) -> list[str]:
+    """The joint forecast in words."""
+    among = f" in each of {found['groups']} classes" if found["groups"] > 1 else ""
+    names = [f"{part['risk']} at most {exact_percent(part['alpha'])}" for part in found["parts"]]
+    lines = [f'To certify "{" and ".join(names)}{among}", in one claim:']
+    if found["least_examples"] is not None:
+        lines.append(f"  at least {plural(found['least_examples'], 'example')}, if nothing is lost")
+    if found["n"] is not None:
+        of = f"of {plural(found['n'] // found['groups'], 'example')}" + (" of a class" if among else "")
+        for part in found["parts"]:
+            most = part["most_losses"]
+            allowed = "nothing can be certified" if most is None else f"at most {most:,} may be lost"
+            lines.append(f"  {of} {allowed} by {part['risk']}")
+    if found["parts"][0]["rate"] is not None:
+        needs = found["examples_for_rate"]
+        what = "no number of examples" if needs is None else f"{plural(needs, 'example')} 8 times in 10"
+        rate = percent(found["parts"][0]["rate"])
+        lines.append(f"  a network whose true risks are all {rate} passes with {what}")
+    if among:
+        lines.append("  classes are taken to be equally frequent: of a rare one, more are needed")
+    return lines
 
 
 def _calibration(risk: str, alpha: float, delta: float, n: int | None, rate: float | None) -> Forecast:

@@ -101,8 +101,11 @@ def least_examples(*, alpha: float, delta: float, bound: str = "binomial") -> in
     return high
 
 
-def needed(certificate: Certificate) -> str:
-    """In words, what it would take to certify the first candidate that did not pass; "" if all passed."""
+def needed(certificate: Certificate, *, earlier: bool = False) -> str:
+    """In words, what it would take to certify the first candidate that did not pass; "" if all passed.
+
+    With `earlier`, in those of earlier versions, whose certificates are still read.
+    """
     at = next((i for i, state in enumerate(certificate.states) if state != "passed"), None)
     if at is None:
         return ""
@@ -118,7 +121,9 @@ def needed(certificate: Certificate) -> str:
         return "More examples, or a candidate with a lower risk, are needed."
     k, alpha, delta = (certificate.counts or ())[at], certificate.alpha, certificate.delta
     allowed = most_losses(n, alpha=alpha, delta=delta, bound=bound)
-    who = f"the candidate at {percent(certificate.sparsities[at])} sparsity"
+    # a file does not say how sparse it is, and has a name instead
+    named = not any(certificate.sparsities) and not earlier
+    who = repr(certificate.names[at]) if named else f"the candidate at {percent(certificate.sparsities[at])} sparsity"
     if allowed is None:
         least = least_examples(alpha=alpha, delta=delta, bound=bound)
         enough = f"more than {LIMIT:,}" if least is None else f"at least {least:,}"

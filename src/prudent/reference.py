@@ -45,6 +45,7 @@ LIBRARY = (
     "recutting.importances", "recutting.cut",
     "loss_tables.by_group", "anytime.certify_anytime", "monitoring.watch", "inversion.upper_bound",
     "inversion.upper_bounds", "planning.most_losses", "planning.examples_needed", "planning.least_examples",
+    "forecasts.forecast_jointly",
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
     "multirisk.join_risks", "pareto.certify_pareto", "cascades.choose_thresholds", "cascades.certify_cascade",
     "artefacts.one_shot_path", "claiming.certify_artefacts", "claiming.certify_artefacts_anytime",

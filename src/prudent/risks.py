@@ -5,6 +5,7 @@ own. NaN says that the risk is not about an example: which ones it is about may 
 a certificate is then valid given how many they are.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from prudent.calibration import equal_width_bins
-from prudent.errors import BadInput
+from prudent.errors import BadInput, UnknownName
 from prudent.types import Predictions
 
 Loss = Callable[..., Float64[np.ndarray, " n"]]
@@ -184,6 +185,18 @@ LOSSES: dict[str, Risk] = {
 
 CONDITIONAL = frozenset({"selective_error"})
 """Losses that are about some of the examples only, by what the candidate answers."""
+
+
+def options_of(name: str) -> dict[str, inspect.Parameter]:
+    """The options of a loss, by name.
+
+    Raises:
+        UnknownName: no such loss.
+    """
+    if name not in LOSSES:
+        raise UnknownName.of("loss", name, LOSSES)
+    known = inspect.signature(LOSSES[name].function).parameters
+    return {option: known[option] for option in known if option not in ("candidate", "dense")}
 
 
 def _numbers(values: np.ndarray) -> Float64[np.ndarray, " n"]:
