@@ -13,9 +13,8 @@ from prudent.execution import environment
 
 def main() -> None:
     files = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)}
-    names = sys.argv[1:] or sorted(
-        files - {"__main__", "architectures", "model_zoo", "resnet20", "resnet20_page", "zoo_models", "zoo_verdicts"}
-    )
+    pages = {"architectures", "certificates", "mapie", "model_zoo", "resnet20", "resnet20_page"}
+    names = sys.argv[1:] or sorted(files - pages - {"__main__", "zoo_models", "zoo_verdicts"})
     torch.set_num_threads(1)
     where = environment()
     versions = f"torch {where['torch']}, Python {platform.python_version()}"

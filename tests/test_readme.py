@@ -16,7 +16,7 @@ def blocks(name: str) -> list[str]:
 
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    first, second, third, fourth = blocks("README.md")
+    first, second, third, fourth, fifth = blocks("README.md")
     lines = [line for line in first.splitlines() if line.strip()]
     assert len(lines) <= 12
     scope: dict[str, object] = {}
@@ -35,6 +35,10 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "differ from the dense network and accuracy is at most 4\u202f% lower" in said or "Nothing certified" in said
     assert set(scope["both"].binding) <= {"disagreement", "accuracy_drop"}
+    exec(compile(fifth, "README.md", "exec"), scope)
+    doubt, unsure = scope["doubt"], scope["unsure"]
+    assert doubt.logits.shape == unsure.logits.shape == (50, len(scope["data"].test), 10)
+    assert 0 < float(capsys.readouterr().out.split()[0]) < 1
 
 
 def test_the_example_of_contributing_keeps_the_contract(tmp_path, monkeypatch):
