@@ -17,7 +17,8 @@ from benchmarks.architectures import resnet_50
 from benchmarks.zoo_models import available
 from prudent.network import Scores
 from prudent.recutting import cut, importances
-from prudent.surgery.tracing import export, trace
+from prudent.surgery.exporting import export
+from prudent.surgery.tracing import trace
 
 TURNS = 5
 CLOCK = time.process_time

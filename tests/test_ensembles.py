@@ -16,6 +16,7 @@ from prudent.claiming import Claim, certify_artefacts
 from prudent.ensembles import join, join_masks, predict_members
 from prudent.errors import BadInput, PrudentError
 from prudent.export import export_onnx
+from prudent.identity import identity
 from prudent.network import fingerprint
 from prudent.prediction import predict
 from prudent.sources import load_data
@@ -225,12 +226,12 @@ def test_a_team_is_a_candidate_of_a_certificate(tmp_path):
     save_team(members, tmp_path / "team", architectures=dict.fromkeys(members, architecture))
     candidate = artefacts.artefact(str(tmp_path / "team"), data="digits")
     ensemble = join(trained)
-    assert candidate.fingerprint == fingerprint(ensemble)
+    assert candidate.fingerprint == identity(ensemble)
     assert candidate.data().fingerprint == data.fingerprint
     found = candidate.predict(data.certification.batches(64))
     own = predict(ensemble, data.certification.batches(64))
     np.testing.assert_array_equal(found.logits, own.logits)
     claim = Claim(risks=("error",), alphas=(0.9,), delta=0.1, bounds=("binomial",))
     certificate, table = certify_artefacts([candidate], None, data, claim)
-    assert certificate.models == (fingerprint(ensemble),)
+    assert certificate.models == (identity(ensemble),)
     assert table.counts == (int((own.decisions != own.labels).sum()),)

@@ -12,7 +12,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.errors import BadInput, CannotPrune
 from prudent.surgery.calls import operation
-from prudent.surgery.tracing import IGNORED, export
+from prudent.surgery.exporting import export
+from prudent.surgery.tracing import IGNORED
 
 KINDS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 """Operations (input, rate, train); with an underscore at the end, in place."""

@@ -188,3 +188,41 @@ def test_what_a_smaller_network_says_of_itself():
     assert str(told).splitlines()[1:] == [
         "kept as zeros: a: it is odd", "normalises over what is left: b", "lost in training mode: c",
     ]  # fmt: skip
+
+
+class Skipping(nn.Module):
+    """What is dropped on one way is not on the other; sizes in the code make it a graph."""
+
+    def __init__(self, drop: nn.Module | None) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.head, self.drop = nn.Linear(8 * 16, 5), drop
+
+    def forward(self, x):
+        x = self.first(x).relu()
+        dropped = F.dropout2d(x, 1.0, self.training) if self.drop is None else self.drop(x)
+        return self.head((self.second(dropped) + x).view(-1, 128))
+
+
+def skipping(drop: nn.Module | None):
+    torch.manual_seed(0)
+    images = torch.rand(3, 3, 4, 4)
+    masked = prune(Skipping(drop), sparsity=0.5, granularity="channel", scope="layer", example=images)
+    small = shrink(masked, images)
+    assert small.form == "graph"
+    return masked.model, small, images
+
+
+@pytest.mark.parametrize("drop", [nn.Dropout, nn.Dropout2d])
+def test_what_goes_around_a_dropout_is_not_dropped(drop):
+    # with rate 1 all is dropped on that way, and nothing is left to chance
+    masked, small, images = skipping(drop(1.0))
+    assert not small.lost
+    assert torch.allclose(small.model.train()(images), masked.train()(images), atol=1e-6)
+    assert not torch.allclose(small.model.eval()(images), masked.train()(images), atol=1e-3)
+
+
+def test_dropout_of_channels_that_is_called_as_a_function_is_named_and_not_put_back():
+    _, small, images = skipping(None)
+    assert small.lost == ("dropout 1 of whole channels, called as a function in Skipping",)
+    assert torch.equal(small.model.train()(images), small.model.eval()(images))

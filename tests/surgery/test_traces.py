@@ -15,9 +15,10 @@ from prudent.network import macs
 from prudent.pruning import prune
 from prudent.surgery import emission
 from prudent.surgery.cutting import as_graph, plan_of
+from prudent.surgery.exporting import export
 from prudent.surgery.plans import apply_plan
 from prudent.surgery.shrinking import shrink
-from prudent.surgery.tracing import export, trace
+from prudent.surgery.tracing import trace
 from tests.conftest import assert_untouched, snapshot
 from tests.surgery.networks import grouped, pictures, residual
 from tests.surgery.zoo.case import randomised

@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from prudent.errors import CannotPrune
 from prudent.examples import Example, mapped, size
 from prudent.surgery.calls import operation
+from prudent.surgery.exporting import export
 from prudent.surgery.graph_form import GraphForm
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import CONSTANTS
@@ -24,7 +25,7 @@ from prudent.surgery.restoring import restore_modules
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.signature import signature_of
 from prudent.surgery.slicing import left
-from prudent.surgery.tracing import Trace, export, walk
+from prudent.surgery.tracing import Trace, walk
 
 
 def graph_of(model: nn.Module, example: Example, *, sizes_only: bool = False) -> tuple[fx.GraphModule, Trace]:

@@ -3,6 +3,7 @@
 from torch import fx, nn
 
 from prudent.surgery.calls import operation
+from prudent.surgery.exporting import module_of
 from prudent.surgery.restoring import Attention, Recurrence
 
 DROPOUTS = (
@@ -18,6 +19,8 @@ def forgotten(model: nn.Module, graph: fx.GraphModule) -> tuple[str, ...]:
     Dropout that stands in the graph by itself is a module there, and works in training, as do attention and recurrent
     layers that were restored (see prudent.surgery.restoring). Where attention could not be, its dropout is the
     constant 0 of evaluation mode; other kinds of dropout are no operation of their own there, and leave nothing.
+    Dropout of whole channels that is called as a function answers its very input in evaluation mode, so that nothing
+    tells who reads what it drops: it is not put back.
 
     Args:
         model: the network that was traced.
@@ -34,7 +37,11 @@ def forgotten(model: nn.Module, graph: fx.GraphModule) -> tuple[str, ...]:
             restored |= {path: getattr(module, "p", 1.0) for path in paths[-1:]}
         elif node.op == "call_function" and operation(node) == "scaled_dot_product_attention":
             fused.update(paths[-1:])
-    lost: list[str] = []
+    lost: list[str] = [
+        f"dropout {node.args[1]:g} of whole channels, called as a function in {type(module_of(node, model)).__name__}"
+        for node in graph.graph.nodes
+        if node.op == "call_function" and operation(node) == "feature_dropout"
+    ]
     for path, module in model.named_modules():
         if isinstance(module, DROPOUTS):
             # one that attention has by itself is never called

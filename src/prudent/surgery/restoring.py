@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812 (torch's own abbreviation)
 from prudent.errors import BadInput, CannotPrune
 from prudent.examples import Example
 from prudent.surgery.calls import operation
+from prudent.surgery.exporting import CHANNEL_DROPOUTS, export, module_of
 from prudent.surgery.plans import Plan, apply_plan
-from prudent.surgery.tracing import export
 
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 """Operations of torch's recurrent layers, which have their rate of dropout among their arguments."""
@@ -138,7 +138,7 @@ def restore_modules(graph: fx.GraphModule, model: nn.Module, plan: Plan, rates: 
                     _replace(graph, path, _plain(known[path], node.meta["val"].ndim))
                     done.add(path)
                 _call(graph, node, path)
-        elif name in ("dropout", "feature_dropout"):
+        elif name == "dropout" or (name == "feature_dropout" and type(module_of(node, model)) in CHANNEL_DROPOUTS):
             rank = node.meta["val"].ndim
             kind = nn.Dropout if name == "dropout" else {4: nn.Dropout2d, 5: nn.Dropout3d}.get(rank, nn.Dropout1d)
             path = f"dropout_of_graph_{n}"

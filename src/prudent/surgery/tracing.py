@@ -1,12 +1,8 @@
 """A network with example inputs -> its graph (torch.export), walked once to see what its labels do."""
 
-import logging
-import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +11,10 @@ from torch import Tensor, fx, nn
 
 from prudent.computed import check_stored
 from prudent.errors import CannotPrune
-from prudent.examples import Example, arguments
-from prudent.network import attributes_kept, evaluating, prunable
+from prudent.examples import Example
+from prudent.network import prunable
 from prudent.surgery.calls import Call, operation, read_elsewhere, tensors_in
+from prudent.surgery.exporting import export
 from prudent.surgery.families import Families, resolve
 from prudent.surgery.ledger import Ledger
 from prudent.surgery.parameters import Parameters, fields_of
@@ -48,61 +45,6 @@ class Trace:
     makers: frozenset[tuple[str, int]]
     families: Families
     layouts: dict[object, Any] = field(default_factory=dict)
-
-
-def export(
-    model: nn.Module, example: Example, *, dynamic: bool = False, training: Sequence[nn.Module] = ()
-) -> torch.export.ExportedProgram:
-    """The network's graph in evaluation mode. Modes, gradients and the random state are left as they were.
-
-    Args:
-        model: not changed.
-        example: inputs; their values do not matter.
-        dynamic: let the first dimension of every input vary, where the network allows it.
-        training: modules of it that are in training mode all the same.
-
-    Raises:
-        CannotPrune: it cannot be exported; says why.
-    """
-    args, kwargs = arguments(example)
-    first = {0: torch.export.Dim.AUTO}
-    shapes: Any = None
-    if dynamic:
-        shapes = torch.utils._pytree.tree_map(
-            lambda t: first if isinstance(t, Tensor) and t.ndim else None, (args, kwargs)
-        )
-        shapes = (*shapes[0], *shapes[1].values())
-    try:
-        with (
-            warnings.catch_warnings(),
-            torch.random.fork_rng(devices=[]),
-            evaluating(model),
-            attributes_kept(model),
-            _quiet(),
-        ):
-            warnings.simplefilter("ignore")
-            for module in training:
-                module.training = True
-            program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
-    except Exception as error:
-        raise CannotPrune(
-            f"the network's graph cannot be traced, so nothing can be cut out of it: {_why(error)}; prune single "
-            'weights instead (granularity="weight")'
-        ) from error
-    program.graph.eliminate_dead_code()
-    return program
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporter logs about sizes that it takes for constants: errors say it where it matters."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stderr(StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def trace(model: nn.Module, example: Example) -> Trace:
@@ -280,9 +222,3 @@ def _check_wrapping(model: nn.Module) -> None:
                 f"the network is {how} ({type(model).__name__}): cut model.{attribute} instead, and "
                 f"{'compile' if how == 'compiled' else 'wrap'} what comes out"
             )
-
-
-def _why(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    first = next((line.strip() for line in text if line.strip()), type(error).__name__)
-    return f"{type(error).__name__}: {first}"[:300]

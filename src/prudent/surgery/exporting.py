@@ -1,0 +1,97 @@
+"""A network -> its graph of operations, by torch.export, in evaluation mode."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from prudent.errors import CannotPrune
+from prudent.examples import Example, arguments
+from prudent.network import attributes_kept, evaluating
+
+CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+"""Modules that in evaluation mode answer their very input, not a copy."""
+
+
+def export(
+    model: nn.Module, example: Example, *, dynamic: bool = False, training: Sequence[nn.Module] = ()
+) -> torch.export.ExportedProgram:
+    """The network's graph in evaluation mode. Modes, gradients and the random state are left as they were.
+
+    Args:
+        model: not changed.
+        example: inputs; their values do not matter.
+        dynamic: let the first dimension of every input vary, where the network allows it.
+        training: modules of it that are in training mode all the same.
+
+    Raises:
+        CannotPrune: it cannot be exported; says why.
+    """
+    args, kwargs = arguments(example)
+    first = {0: torch.export.Dim.AUTO}
+    shapes: Any = None
+    if dynamic:
+        shapes = torch.utils._pytree.tree_map(
+            lambda t: first if isinstance(t, Tensor) and t.ndim else None, (args, kwargs)
+        )
+        shapes = (*shapes[0], *shapes[1].values())
+    try:
+        with (
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),
+            evaluating(model),
+            attributes_kept(model),
+            _quiet(),
+        ):
+            warnings.simplefilter("ignore")
+            aliases = [m for m in model.modules() if _answers_its_input(m) and m not in training]
+            for module in (*training, *aliases):
+                module.training = True
+            program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        raise CannotPrune(
+            f"the network's graph cannot be traced, so nothing can be cut out of it: {_why(error)}; prune single "
+            'weights instead (granularity="weight")'
+        ) from error
+    for node in program.graph.nodes:
+        if node.op == "call_function" and module_of(node, model) in aliases and node.args[2:] == (True,):
+            node.args = (*node.args[:2], False)
+    program.graph.eliminate_dead_code()
+    return program
+
+
+def module_of(node: fx.Node, model: nn.Module) -> nn.Module:
+    """The innermost module of the network in whose forward pass an operation was met."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    try:
+        return model.get_submodule(stack[-1][0] if stack else "")
+    except AttributeError:
+        return model
+
+
+def _answers_its_input(module: nn.Module) -> bool:
+    """Whether in evaluation mode it answers its very input, so that a trace mistakes who reads which of the two."""
+    return type(module) in CHANNEL_DROPOUTS and not module.inplace
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter logs about sizes that it takes for constants: errors say it where it matters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _why(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    first = next((line.strip() for line in text if line.strip()), type(error).__name__)
+    return f"{type(error).__name__}: {first}"[:300]
