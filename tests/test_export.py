@@ -65,7 +65,10 @@ def inputs():
     return images(10)[0]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+LONG = {"mobilenet_v2", "densenet_cifar"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NETWORKS])
 def test_files_answer_as_the_network_does(name, tmp_path):
     with seeded(0):
         network = NETWORKS[name]().train()

@@ -9,6 +9,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
 from prudent import similarity
+from prudent.alignment import linear_cka, minibatch_cka, unbiased_hsic
 from prudent.errors import BadInput
 from prudent.similarity import (
     decision_agreement,
@@ -16,13 +17,10 @@ from prudent.similarity import (
     hellinger,
     jensen_shannon,
     kl,
-    linear_cka,
     log_mean_probabilities,
-    minibatch_cka,
     softmax_l2,
     softmax_l_infinity,
     total_variation,
-    unbiased_hsic,
 )
 from prudent.types import Predictions
 from tests.conftest import predictions

@@ -231,7 +231,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(run, tmp_path, kills)
         assert kept.items() <= now.items(), "a finished cell was computed again or lost"
         kept = now
         assert not (tmp_path / run.name / "results.json").exists()
-    subprocess.run(command(tmp_path), check=False, capture_output=True)
+    study(SMALL, out=tmp_path, executor="inline")
     final = mtimes(tmp_path / "store")
     assert kept.items() <= final.items()
     assert len(final) == CELLS

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from prudent.alignment import unbiased_hsic
 from prudent.archive import predictions_from_bytes
 from prudent.cells import Input
 from prudent.cells.aligned import aligned
@@ -22,7 +23,6 @@ from prudent.graph import Fingerprints, build_graph
 from prudent.networks import unpack
 from prudent.parsing import parse
 from prudent.pixel_scale import PixelScale
-from prudent.similarity import unbiased_hsic
 from prudent.sources import load_data
 from prudent.splits import Data, Examples, partition
 from prudent.suite_checks import ready_suite

@@ -1,21 +1,18 @@
 """Predictions and losses as safetensors bytes, and back. No torch: whoever checks a certificate need not have it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
 
-from prudent.cascades import ServedTable
 from prudent.errors import PrudentError
 from prudent.types import Losses, Predictions
 
 LOSSES = ("names", "sparsities", "loss", "split", "data", "models", "dense")
 LATER = ("low", "high", "group", "options", "stopped")
 BESIDE = ("counted", "bins")
-SERVED = ("data", "small", "dense")
 
 
 def predictions_to_bytes(predictions: Predictions) -> bytes:
@@ -23,12 +20,12 @@ def predictions_to_bytes(predictions: Predictions) -> bytes:
     arrays = {"logits": predictions.logits}
     if predictions.labels is not None:
         arrays["labels"] = predictions.labels
-    return _to_bytes(arrays, {"split": predictions.split, "data": predictions.data, "model": predictions.model})
+    return to_bytes(arrays, {"split": predictions.split, "data": predictions.data, "model": predictions.model})
 
 
 def predictions_from_bytes(content: bytes) -> Predictions:
     """Raises: PrudentError: not such a file, or not whole; BadInput: contents that are no predictions."""
-    arrays, about = _from_bytes(content, ("logits",), ("split", "data", "model"))
+    arrays, about = from_bytes(content, ("logits",), ("split", "data", "model"))
     return Predictions(logits=arrays["logits"], labels=arrays.get("labels"), **about)
 
 
@@ -41,12 +38,12 @@ def losses_to_bytes(losses: Losses) -> bytes:
     arrays |= {name: _narrow(getattr(losses, name)) for name in BESIDE if getattr(losses, name) is not None}
     defaults = {f.name: f.default for f in fields(Losses)}
     about |= {name: getattr(losses, name) for name in LATER if getattr(losses, name) != defaults[name]}
-    return _to_bytes(arrays, about)
+    return to_bytes(arrays, about)
 
 
 def losses_from_bytes(content: bytes) -> Losses:
     """Raises: PrudentError: not such a file, or not whole; BadInput: contents that are no losses."""
-    arrays, about = _from_bytes(content, ("values",), LOSSES, LATER)
+    arrays, about = from_bytes(content, ("values",), LOSSES, LATER)
     about |= {name: tuple(about[name]) for name in ("names", "sparsities", "models")}
     if "options" in about:
         about["options"] = tuple((name, value) for name, value in about["options"])
@@ -56,43 +53,31 @@ def losses_from_bytes(content: bytes) -> Losses:
     return Losses(values=arrays["values"].astype(np.float64), **beside, **about)
 
 
-def served_to_bytes(table: ServedTable) -> bytes:
-    """The same table always gives the same bytes."""
-    about: dict[str, object] = {name: getattr(table, name) for name in SERVED}
-    return _to_bytes({"margins": table.margins, "differs": table.differs.astype(np.uint8)}, about)
-
-
-def served_from_bytes(content: bytes) -> ServedTable:
-    """Raises: PrudentError: not such a file, or not whole; BadInput: contents that are no such table."""
-    arrays, about = _from_bytes(content, ("margins", "differs"), SERVED)
-    differs = arrays["differs"].astype(np.bool_)
-    return ServedTable(margins=arrays["margins"].astype(np.float64), differs=differs, **about)
-
-
-def fixed_to_bytes(numbers: Sequence[float], data: str) -> bytes:
-    """Numbers that were fixed before a test, with the fingerprint of the examples that they were chosen by."""
-    return _to_bytes({"numbers": np.array(numbers, dtype=np.float64)}, {"data": data})
-
-
-def fixed_from_bytes(content: bytes) -> tuple[tuple[float, ...], str]:
-    """Raises: PrudentError: not such a file, or not whole."""
-    arrays, about = _from_bytes(content, ("numbers",), ("data",))
-    return tuple(arrays["numbers"].tolist()), str(about["data"])
-
-
 def _narrow(given: np.ndarray) -> np.ndarray:
     """Flags and small whole numbers, one byte each where that is enough."""
     return given.astype(np.uint8) if given.max() <= np.iinfo(np.uint8).max else given
 
 
-def _to_bytes(arrays: dict[str, np.ndarray], about: dict[str, object]) -> bytes:
+def to_bytes(arrays: dict[str, np.ndarray], about: dict[str, object]) -> bytes:
+    """Arrays, and what is said about them in plain words, as one safetensors file."""
     # one metadata entry only: safetensors writes several in no fixed order
     return save(arrays, metadata={"prudent": json.dumps(about, sort_keys=True)})
 
 
-def _from_bytes(
+def from_bytes(
     content: bytes, names: tuple[str, ...], keys: tuple[str, ...], later: tuple[str, ...] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of such a file, and what is said about them.
+
+    Args:
+        content: of the file.
+        names: arrays that it must have.
+        keys: what must be said.
+        later: what may be said.
+
+    Raises:
+        PrudentError: not such a file, or not whole.
+    """
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")

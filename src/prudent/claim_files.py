@@ -15,14 +15,7 @@ from typing import Any
 import numpy as np
 
 from prudent._version import __version__
-from prudent.archive import (
-    fixed_from_bytes,
-    fixed_to_bytes,
-    losses_from_bytes,
-    losses_to_bytes,
-    served_from_bytes,
-    served_to_bytes,
-)
+from prudent.archive import losses_from_bytes, losses_to_bytes
 from prudent.cascades import CascadeCertificate, ServedTable, Thresholds, certify_served
 from prudent.certificate_documents import ASSUMPTIONS, OTHER, check_digest, digest, read_document
 from prudent.certificates import read_stored
@@ -31,6 +24,7 @@ from prudent.families import FamilyClaim, certify_family, certify_family_on_aver
 from prudent.files import read_file, write_whole
 from prudent.keys import canonical
 from prudent.pareto import ParetoTest, certify_pareto
+from prudent.served_files import fixed_from_bytes, fixed_to_bytes, served_from_bytes, served_to_bytes
 from prudent.spending import enter
 from prudent.types import Losses
 

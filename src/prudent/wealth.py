@@ -90,6 +90,8 @@ def advance(state: Wealth, losses: Float64[np.ndarray, " n"]) -> tuple[Wealth, F
     Raises:
         BadInput: losses outside [0, 1], or none; losses other than 0 and 1 for "beta_mixture".
     """
+    if losses.ndim != 1:
+        raise BadInput(f"the next losses of one process are (n,); got shape {losses.shape}")
     check_process(losses, state.alpha)
     start, squares = np.asarray(state.log_wealth), state.squares
     totals = running(np.asarray(state.total), losses)[1:]

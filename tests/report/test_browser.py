@@ -136,8 +136,8 @@ def quiet(seen: Seen) -> None:
         ("certified", "dark", 390),
         pytest.param("nothing", "dark", 1440, marks=pytest.mark.slow),
         pytest.param("plain", "light", 390, marks=pytest.mark.slow),
-        ("six", "dark", 420),
-        ("suite", "light", 1440),
+        pytest.param("six", "dark", 420, marks=pytest.mark.slow),
+        pytest.param("suite", "light", 1440, marks=pytest.mark.slow),
         ("suite", "dark", 390),
     ],
 )
@@ -230,7 +230,7 @@ def test_no_text_of_a_chart_lies_on_another_or_on_a_line_or_is_cut_off(pages, op
             assert all(a or b for a, b in zip(beside, over, strict=True)), (axis, chart)
 
 
-@pytest.mark.parametrize("width", [1300, 390])
+@pytest.mark.parametrize("width", [pytest.param(1300, marks=pytest.mark.slow), 390])
 def test_potentials_follow_the_look_with_their_control(pages, opened, width):
     page = opened(pages["suite"], width=width).page
     scroll(page)

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prudent.alignment import Alignment, unbiased_hsic
 from prudent.cells import Input, Made
 from prudent.cells._shared import architecture_of, data_of, module_of, network_of
 from prudent.foreign import some_of
 from prudent.network import PRUNABLE
 from prudent.observation import observe
-from prudent.similarity import Alignment, unbiased_hsic
 
 SIZE = 64
 """Examples in a batch: HSIC is estimated without bias in each, whatever its size."""
