@@ -147,7 +147,7 @@ def test_the_command_writes_a_team_that_answers_as_its_members(folder, tmp_path,
 
 def test_a_team_in_its_run_is_certified_by_name(folder, tmp_path, capsys):
     assert run_command(["team", str(folder), "--within", "macs", "--dense", "--no-onnx"]) == 0
-    assert "Of 10 networks the team of" in capsys.readouterr().out
+    assert "Of 10 networks a team of " in capsys.readouterr().out
     place = folder / "teams" / "all" / "beta-0.2"
     about = json.loads((place / "team.json").read_text())
     assert {p.name for p in (place / "members").iterdir()} == {m["name"] for m in about["members"]}

@@ -77,7 +77,7 @@ class Choice:
         """What was chosen, in one English sentence."""
         how = "all" if self.exhaustive else "a beam of"
         return (
-            f"Of {plural(self.pool, 'network')} the team of {', '.join(str(i) for i in self.team)} was chosen on "
+            f"Of {plural(self.pool, 'network')} a team of {len(self.team)} was chosen on "
             f"validation, where it is right on {self.right:,} of {self.n:,} examples: {how} "
             f"{plural(self.considered, 'team')} were looked at, and {self.survivors:,} were left after pruning "
             f"{percent(self.beta)} of each size by {self.diversity} diversity."
