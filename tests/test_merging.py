@@ -226,6 +226,7 @@ def test_the_reference_page_says_what_these_tables_do():
     assert all(f"### {title}\n" in page for title in ("[method_defaults]", "[full]", "[full.methods.NAME]"))
 
 
+@pytest.mark.slow
 def test_a_study_runs_its_full_size_and_says_so(tmp_path, capsys):
     file = tmp_path / "runs.toml"
     file.write_text(RUNS)

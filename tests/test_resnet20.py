@@ -134,6 +134,7 @@ def test_what_random_leaves_is_of_the_size_that_magnitude_leaves():
     assert any(not torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
 
 
+@pytest.mark.slow
 def test_timings_follow_the_clock(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("onnxruntime")
     dense, data = small_task()

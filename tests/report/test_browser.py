@@ -199,7 +199,7 @@ def candidates_fit(page: Any) -> None:
     ("name", "scheme", "width"),
     [
         ("six", "dark", 420),
-        ("twelve", "dark", 1300),
+        pytest.param("twelve", "dark", 1300, marks=pytest.mark.slow),
         pytest.param("six", "light", 1300, marks=pytest.mark.slow),
         pytest.param("twelve", "light", 420, marks=pytest.mark.slow),
     ],
