@@ -47,6 +47,6 @@ def _row(model: nn.Module, kind: str, n: int) -> Row:
 
     own, other = alternate(ours, passes, turns=3)
     return Row(
-        work=f"MC dropout, 100 samples of {n} examples, dropout in the head, {kind}", beside="100 forward passes", seconds=own,
-        other=other, promise=">= 20x faster", kept=other / own >= 20,
+        work=f"MC dropout, 100 samples of {n} examples, dropout in the head, {kind}", beside="100 forward passes",
+        seconds=own, other=other, promise=">= 20x faster", kept=other / own >= 20,
     )  # fmt: skip
