@@ -5,6 +5,7 @@ python -m benchmarks.certificates RUN ... --out docs
 
 import argparse
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def picture(entry: Mapping[str, Any]) -> str:
     reachable = [(a, s) for a, s in entry["reachable"] if s is not None]
     lines = {title: [(r["alpha"], r["mean"]) for r in entry["rows"] if r["bound"] == name]
              for name, title in BOUNDS.items()}  # fmt: skip
-    most_alpha, most = max(a for a, _ in reachable), max(s for _, s in reachable)
+    most_alpha = max(a for a, _ in reachable)
+    # up to a multiple of 20 %, so that quarters are whole percents and labels say exactly where lines are
+    most = 0.2 * math.ceil(round(max(s for _, s in reachable) / 0.2, 9))
 
     def at(alpha: float, sparsity: float) -> str:
         x = LEFT + (WIDTH - LEFT - RIGHT) * alpha / most_alpha
