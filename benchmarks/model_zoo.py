@@ -7,6 +7,8 @@ python -m benchmarks.model_zoo torchvision/resnet18  # these only; prints their 
 
 import json
 import platform
+import resource
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +22,14 @@ from benchmarks.zoo_verdicts import Verdict, judge, verdict_of
 PAGE = Path(__file__).parent.parent / "docs" / "model_zoo.md"
 COMMAND = "python -m benchmarks.model_zoo"
 LIMIT = 600
-"""Seconds for one model."""
+"""Seconds of processor time for one model."""
 STATES = ("exact", "statistics", "partly", "refused", "failed")
 
 
 def main() -> None:
     """Run those named, or all."""
     if sys.argv[1:2] == ["--one"]:
+        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
         print(json.dumps(asdict(judge(sys.argv[2]))))
         return
     log = Path(sys.argv[2]) if sys.argv[1:2] == ["--resume"] else None
@@ -54,10 +57,9 @@ def _read(line: str) -> Verdict:
 def _apart(name: str) -> Verdict:
     """In a process of its own: memory is given back, and whatever happens there is a verdict."""
     command = [sys.executable, "-m", "benchmarks.model_zoo", "--one", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        return verdict_of(name, "failed", f"more than {LIMIT} s")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return verdict_of(name, "failed", f"more than {LIMIT} s of processor time, or out of memory")
     if done.returncode:
         last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
         return verdict_of(name, "failed", f"exit {done.returncode}: {''.join(last)}")
@@ -99,7 +101,7 @@ zero or one (scales, shifts, running statistics) are drawn at random first, so t
 - *statistics*: the same, but for channels that a normalisation over channels reads, whose statistics would change
   (`changing=True` offers these too, and did where nothing else was on offer).
 - *partly*: proved, but some channels stay for another reason, which is in the last column.
-- *refused*: nothing was cut, with the reason. *failed*: an error, or more than {LIMIT} s.
+- *refused*: nothing was cut, with the reason. *failed*: an error, or more than {LIMIT} s of processor time.
 
 *removable*: share of the parameters that belong to a channel that can be removed with the function unchanged.
 *form*: the network's own class with smaller layers, or its graph where its code says sizes that cannot be changed.

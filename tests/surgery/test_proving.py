@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prudent.errors import CannotPrune
 from prudent.pruning import prune
 from prudent.surgery.plans import Plan, Slice, apply_plan
-from prudent.surgery.proving import compare, prove
+from prudent.surgery.proving import CannotTell, compare, prove
 from prudent.surgery.shrinking import shrink
 from tests.conftest import assert_untouched, snapshot
 from tests.surgery.networks import pictures, residual, written
@@ -177,3 +177,43 @@ def test_a_graph_with_the_number_of_examples_in_it_is_refused():
     fixed = torch.fx.symbolic_trace(Batched(residual().eval()))
     with pytest.raises(CannotPrune, match="batches of 4 only"):
         prove(masked, fixed, pictures(4))
+
+
+def test_random_inputs_have_the_mean_and_spread_of_the_example() -> None:
+    """Far from the inputs it was made for, a deep network answers with little but rounding."""
+    seen: list[Tensor] = []
+
+    class Listening(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return super().forward(x)
+
+    example = 200 + 5 * torch.randn(64, 3)
+    layer = Listening(3, 2)
+    prove(layer, layer, example, random_inputs=6400)
+    drawn = torch.cat([x for x in seen[1:] if x.dtype == torch.float64 and not torch.equal(x, example.double())])
+    assert float(drawn.mean()) == pytest.approx(float(example.double().mean()), abs=0.1)
+    assert float(drawn.std()) == pytest.approx(float(example.double().std()), rel=0.02)
+
+
+def test_a_network_that_amplifies_rounding_is_told_from_a_wrong_cut() -> None:
+    """The logistic map, 40 times: rounding doubles each time, so 1e-9 cannot be shown, and no halving would help."""
+
+    class Chaos(nn.Module):
+        def __init__(self, extra: float) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor([4.0]))
+            self.extra = extra
+
+        def forward(self, x: Tensor) -> Tensor:
+            value = torch.sigmoid(x)
+            for _ in range(40):
+                value = self.gain * (1 + self.extra) * value * (1 - value)
+            return value
+
+    example = torch.randn(4, 3)
+    with pytest.raises(CannotTell, match="itself by .* last digit: rounding"):
+        prove(Chaos(0.0), Chaos(-1e-15), example)
+    with pytest.raises(CannotPrune, match="does not keep its channels apart") as wrong:
+        prove(nn.Linear(3, 2), nn.Linear(3, 2), example)
+    assert not isinstance(wrong.value, CannotTell)

@@ -46,13 +46,13 @@ Answers = list[list[Tensor]]
 
 
 class CannotTell(CannotPrune):
-    """The network's answers are such that a wrong cut would not show in them."""
+    """The network's answers are such that a wrong cut would not show in them, or a right one would not."""
 
 
 def prove(
     masked: nn.Module, small: nn.Module, example: Example, *, plan: Plan | None = None, random_inputs: int | None = None
 ) -> Proof:
-    """Compare two networks in float64 on the given inputs and on random ones of the same shape.
+    """Compare two networks in float64 on the given inputs and on random ones of the same shape, mean and spread.
 
     Weights that are zero throughout hide whatever happens to what they read. With a plan, networks that have such
     weights, or that answer the same for all inputs, are also compared with random weights in the places of those that
@@ -67,7 +67,7 @@ def prove(
 
     Raises:
         CannotPrune: they differ by more than rounding, or the cut network does not run; or the answers are such that
-            nothing can be told from them: whole numbers only, or the same for all inputs.
+            nothing can be told from them: whole numbers only, the same for all inputs, or little but rounding.
     """
     proof, telling = _proved(masked, small, example, random_inputs)
     if plan is not None and (not telling or _silent(masked, plan)):
@@ -119,6 +119,12 @@ def _compared(
         if isinstance(got, Exception):
             raise CannotPrune(f"the cut network does not run: {str(got).strip().splitlines()[0]}") from got
         difference = _difference(expected, got, torch.finfo(dtype).eps / tolerance)
+        if tolerance < difference <= 8 * (own := _rounding(masked, inputs, expected, dtype)):
+            raise CannotTell(
+                f"the cut network differs from the masked one by {difference:.2g}, and the masked one from itself by "
+                f"{own:.2g} when its weights change in their last digit: rounding, but too much of it to prove a cut "
+                f"(at most {tolerance:g}); give an example that the network was made for, or train it first"
+            )
         if isinstance(small, fx.GraphModule) and difference <= tolerance:
             _check_other_batch(masked, small, example, dtype, tolerance)
         counted = sum(size(one) for one in inputs)
@@ -193,9 +199,36 @@ def _random(example: Example, dtype: torch.dtype, wanted: int) -> list[Example]:
     def drawn(value: Tensor) -> Tensor:
         if not value.is_floating_point():
             return value
-        return torch.randn(value.shape, generator=generator, dtype=dtype).to(value.device)
+        # of the example's own mean and spread: far from these, deep networks answer with little but rounding
+        middle, spread = _spread(value)
+        return (middle + spread * torch.randn(value.shape, generator=generator, dtype=dtype)).to(value.device)
 
     return [mapped(drawn, example) for _ in range(-(-wanted // count))]
+
+
+def _spread(value: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation; of numbers that are all the same, none and their size."""
+    finite = value[value.isfinite()].double()
+    spread = float(finite.std(correction=0)) if finite.numel() else 0.0
+    if spread:
+        return float(finite.mean()), spread
+    return 0.0, (float(finite[0].abs()) if finite.numel() else 0.0) or 1.0
+
+
+def _rounding(masked: nn.Module, inputs: Sequence[Example], expected: Answers, dtype: torch.dtype) -> float:
+    """How far the answers move when each weight moves by a few units in its last digit, as rounding in a layer would.
+
+    Relative to the largest answer, as the difference of two networks; 0 if they then cannot be computed.
+    """
+    moved = _in_type(masked, dtype)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            if parameter.is_floating_point():
+                step = torch.randn(parameter.shape, generator=generator, dtype=dtype).to(parameter.device)
+                parameter.mul_(1 + 4 * torch.finfo(dtype).eps * step)
+    answers = _answers(moved, inputs, dtype)
+    return 0.0 if isinstance(answers, Exception) else _difference(expected, answers, 0.0)
 
 
 def _answers(model: nn.Module, inputs: Sequence[Example], dtype: torch.dtype) -> Answers | Exception:

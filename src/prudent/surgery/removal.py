@@ -103,6 +103,8 @@ def _removed(masked: nn.Module, traced: Trace, gone: np.ndarray, example: Exampl
         small = apply_plan(masked, plan)
         proof = prove(reference, small, example, plan=None if changing else plan)
         return Removal(model=small, plan=plan, proof=proof, form="module", changing=changing)
+    except CannotTell:
+        raise  # a graph would not tell more
     except CannotPrune:
         pass
     emitted = _as_graph(masked, traced, gone, plan, example)
