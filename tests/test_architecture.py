@@ -35,10 +35,10 @@ LEVELS = {
         "keys", "layer_times", "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing",
         "recounting", "report", "rounding", "run_folder", "sections", "served_files", "settings", "sources",
         "spending", "splits", "store", "team_folders"),
-    4: ("cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph", "preflight",
-        "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies", "study_files",
-        "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables", "team_results",
-        "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
+    4: ("__main__", "cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph",
+        "preflight", "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies",
+        "study_files", "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables",
+        "team_results", "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
 }  # fmt: skip
 
 

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from prudent.cli import run
+from prudent.cli import app, run
 
 SMALL = (Path(__file__).parent / "small.toml").read_text()
 TINY = (
@@ -132,6 +133,19 @@ def test_version(call):
     status, out, _ = call("--version")
     assert status == 0
     assert re.fullmatch(r"prudent \d+\.\d+\.\d+\n", out)
+
+
+def test_the_package_can_be_run_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "prudent", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"prudent \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_no_word_of_the_help_is_taken_for_markup():
+    """What stands in square brackets, as [full], would not be shown."""
+    for name, command in typer.main.get_command(app).commands.items():
+        for said in (command.help, *(getattr(parameter, "help", None) for parameter in command.params)):
+            assert not re.search(r"\[[a-z_/]+\]", said or ""), f"{name}: {said}"
 
 
 def test_usage_errors_are_one_line(call):

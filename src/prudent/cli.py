@@ -86,7 +86,7 @@ def _prudent(
 @app.command()
 def study(
     file: Annotated[str, typer.Argument(help="Study file (TOML), or the name of an embedded study.")] = "digits",
-    full: Annotated[bool, typer.Option("--full", help="Run the full size, which the file says in [full].")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Run the full size, as the file says under full.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for runs.")] = Path("runs"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at the same time; default: one a core.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads in each process.")] = 1,

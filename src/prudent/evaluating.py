@@ -28,9 +28,9 @@ def evaluate(
 ) -> int:
     """Measure what the networks of RUN lost beyond accuracy. Nothing is trained again.
 
-    Calibration, strangers, corruption, noise, attacks and the distance to the dense network go to results.json,
-    suite.csv and the page. A study that had no suite gets a folder of its own beside RUN, since folders are named after
-    all settings.
+    Calibration, strangers, corruption, noise, attacks and the distance to the
+    dense network go to results.json, suite.csv and the page. A study that had
+    no suite gets a folder of its own beside RUN.
     """
     from prudent.progress import showing
     from prudent.reevaluation import measure_again
