@@ -1,7 +1,8 @@
-"""Parameters that a module computes anew in each pass, from others, and how to make them plain ones."""
+"""Parameters that are none: computed anew in each pass, quantised, compiled, or not there yet; and what to do first."""
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.prune import BasePruningMethod
@@ -20,6 +21,26 @@ def check_stored(model: nn.Module, path: str = "") -> None:
     for name, module in model.named_modules(prefix=path):
         for parameter, advice in computed_in(module):
             raise CannotPrune(not_stored(name, parameter, advice))
+
+
+def check_plain_numbers(model: nn.Module) -> None:
+    """Refuse networks whose weights cannot be read as tensors of numbers.
+
+    Raises:
+        CannotPrune: says which module is TorchScript, quantised, or lazy and has not seen an input yet.
+    """
+    for name, module in model.named_modules():
+        what = f"layer {name!r}" if name else f"the network ({type(module).__name__})"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CannotPrune(f"{what} is TorchScript: prune the module it was made from, and script what comes out")
+        if type(module).__module__.startswith(QUANTISED):
+            raise CannotPrune(f"{what} is quantised: prune the network in floating point, and quantise what comes out")
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module._parameters.values()):
+            raise CannotPrune(f"{what} has no shape yet: run the network once on an example input")
+
+
+QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse")
+"""Packages of modules whose weights are packed for integer arithmetic."""
 
 
 def computed_in(module: nn.Module) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from prudent.computed import check_stored, computed_in, not_stored
+from prudent.computed import check_plain_numbers, check_stored, computed_in, not_stored
 from prudent.errors import BadInput, CannotPrune, reason
 from prudent.examples import Example, arguments
 
@@ -69,8 +69,9 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
     Raises:
         CannotPrune: no such layer, a layer masked by torch.nn.utils.prune or parametrised (its weight is computed, not
-            stored), or a lazy layer that has not seen an input yet.
+            stored), or one that is quantised, TorchScript, or lazy and has not seen an input yet.
     """
+    check_plain_numbers(model)
     found: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():
@@ -87,8 +88,6 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         if not isinstance(weight, nn.Parameter):
             advice = dict(computed_in(module)).get("weight", "code of its own: make it a parameter first")
             raise CannotPrune(not_stored(name, "weight", advice))
-        if isinstance(weight, nn.parameter.UninitializedParameter):
-            raise CannotPrune(f"layer {name!r} has no shape yet: run the network once on an example input")
         if id(weight) not in seen:
             seen.add(id(weight))
             found[f"{name}.weight" if name else "weight"] = weight

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from prudent.computed import check_plain_numbers
 from prudent.errors import CannotPrune
 from prudent.network import is_sequence
 from prudent.surgery.parameters import overlapping
@@ -78,6 +79,7 @@ def _check_plain(model: nn.Module) -> None:
             f"without an example whole channels can be removed from plain networks (nn.Sequential) for now; got "
             f'{type(model).__name__}: pass example=..., or prune single weights instead (granularity="weight")'
         )
+    check_plain_numbers(model)
     shared = overlapping(model.state_dict(keep_vars=True))
     if shared:
         raise CannotPrune(

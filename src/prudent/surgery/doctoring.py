@@ -82,8 +82,8 @@ def diagnose(model: nn.Module, example: Example) -> Diagnosis:
     Raises:
         CannotPrune: it has no weights that could be pruned at all.
     """
-    total = parameters(model)
     prunable(model)
+    total = parameters(model)
     try:
         traced = trace(model, example)
     except CannotPrune as error:

@@ -1,10 +1,13 @@
 """A network -> its graph of operations, by torch.export, in evaluation mode."""
 
+import inspect
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +19,8 @@ from prudent.network import attributes_kept, evaluating
 
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """Modules that in evaluation mode answer their very input, not a copy."""
+PACKAGES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), str(Path(inspect.__file__).parent), "<")
+"""Where lines of code are that are not the user's: torch, this package, Python's own, and what was generated."""
 
 
 def export(
@@ -92,6 +97,12 @@ def _quiet() -> Iterator[None]:
 
 
 def _why(error: Exception) -> str:
+    """The error in one line, with the line of the user's code that it comes from."""
     text = str(error).strip().splitlines()
-    first = next((line.strip() for line in text if line.strip()), type(error).__name__)
-    return f"{type(error).__name__}: {first}"[:300]
+    first = next((line.strip() for line in text if line.strip()), "")
+    if "data-dependent" in first or "DataDependent" in type(error).__name__:
+        first = "what it computes depends on the numbers in a tensor (an if, a loop, .item())"
+    else:
+        first = f"{type(error).__name__}: {first}"[:300]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(PACKAGES)]
+    return f"{first} at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else first

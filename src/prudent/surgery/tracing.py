@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from prudent.computed import check_stored
+from prudent.computed import check_plain_numbers, check_stored
 from prudent.errors import CannotPrune
 from prudent.examples import Example
 from prudent.network import prunable
@@ -59,6 +59,7 @@ def trace(model: nn.Module, example: Example) -> Trace:
             unwrapped first.
     """
     _check_wrapping(model)
+    check_plain_numbers(model)
     signature = signature_of(model, example)
     if model in _TRACED and _TRACED[model][0] == signature:
         return _TRACED[model][1]
