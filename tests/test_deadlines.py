@@ -149,6 +149,15 @@ def test_wrong_predictions_are_corrected_by_measurement(machine):
         assert found.race.milliseconds == pytest.approx(factor * (REST + of_modules(found.shrunk.model, 1)))
 
 
+def test_a_dense_network_timed_on_a_busy_machine_does_not_make_the_small_one_smaller_than_need_be(machine):
+    """Its time looks 20 times what it is, so that predictions allow nothing but the smallest network."""
+    machine(lambda milliseconds, cut: milliseconds if cut else 20 * milliseconds)
+    whole = REST + of_modules(Residual(), 1)
+    found = paced(machine, Residual(), milliseconds=0.7 * whole)
+    assert 0.75 * best_by_trying_all(Residual(), 0.7 * whole)[1] <= found.race.milliseconds <= 0.7 * whole
+    assert 1 < found.attempts <= 6
+
+
 def test_a_budget_that_cannot_be_met_says_how_far_one_can_go(machine):
     machine()
     model = Residual()

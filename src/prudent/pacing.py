@@ -78,6 +78,8 @@ def tightened(
 ) -> Found:
     """Cut the densest network that is predicted to be fast enough, measure it, correct the predictions, and again.
 
+    Where predictions rule out all that lies between what missed the budget and what met it, that is halved.
+
     Args:
         candidate: step -> what step / STEPS sparsity comes to; None if a layer would be empty.
         measured: cuts a candidate, and measures it in one setting.
@@ -90,6 +92,8 @@ def tightened(
     while tries < attempts:
         limit = (terms.budget / correction - terms.rest) / terms.factor
         step = least_step(candidate, limit, missed, met, late)
+        if step is None and found.best is not None and met - missed > 1:
+            step = (missed + met) // 2  # what was met is faster than need be, and predictions do not reach between
         chosen = None if step is None else candidate(step)
         if step is None or chosen is None:
             break
