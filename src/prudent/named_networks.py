@@ -50,7 +50,10 @@ class Named:
         """
         check_split(split)
         if self.data is None:
-            raise BadInput("the inputs to try the network on are not known: name a data set with --data")
+            raise BadInput(
+                "the inputs to try the network on are not known: name a data set with --data, one of prudent's own or "
+                "package.module:callable"
+            )
         data = self.data()
         for name, examples in data.splits.items():
             if name == split:
@@ -135,7 +138,9 @@ def _architecture(about: dict[str, Any] | None, builder: str | None, data: Calla
         raise BadInput(f"{DESCRIPTION} describes no architecture that can be read ({reason(error)})") from error
     # a file must not choose which code runs
     if builder is None and name not in MODELS:
-        raise BadInput(f"the architecture of the folder, {name!r}, is none of prudent's own: name it with --build")
+        raise BadInput(
+            f"the architecture of the folder, {name!r}, is none of prudent's own: name it with --build {name}"
+        )
     return Architecture(name=builder or name, shape=shape, classes=classes, options=options)
 
 

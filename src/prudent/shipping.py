@@ -29,7 +29,8 @@ Network = Annotated[
     ),
 ]
 DataName = Annotated[
-    str | None, typer.Option("--data", help="Data set; default: that of the run that the folder lies in.")
+    str | None,
+    typer.Option("--data", help="Data set, or package.module:callable; default: that of the run it lies in."),
 ]
 Shape = Annotated[
     str | None, typer.Option("--input", help="Shape of one input, as 3,224,224, where there is no data set.")
