@@ -10,6 +10,7 @@ from torch import nn
 
 import prudent.export
 from prudent.errors import BadInput, PrudentError
+from prudent.examples import Inputs
 from prudent.export import difference_sentence, export_onnx, storage_notes
 from prudent.models.densenet_cifar import densenet_cifar
 from prudent.models.mobilenet_v2 import mobilenet_v2
@@ -99,7 +100,7 @@ def test_files_answer_as_the_network_does(name, tmp_path):
 def spoiled(monkeypatch, change):
     """What ONNX Runtime answers, changed."""
     right = prudent.export.answers
-    monkeypatch.setattr(prudent.export, "answers", lambda running, rows: change(right(running, rows).copy()))
+    monkeypatch.setattr(prudent.export, "answers", lambda running, rows: [change(right(running, rows)[0].copy())])
 
 
 def test_a_file_that_disagrees_is_not_kept_and_the_error_says_by_how_much(model, inputs, tmp_path, monkeypatch, quick):
@@ -161,9 +162,53 @@ def test_top_1_agreement_counts_inputs(model, inputs, tmp_path, monkeypatch, qui
     assert "On 10 inputs in batches of 1, 2 and 10" in difference_sentence(exported)
 
 
-def test_other_answers_than_one_tensor_are_refused_with_what_to_do(tmp_path):
-    with pytest.raises(BadInput, match=r"one tensor; Two answers a tuple: wrap it in a module whose forward returns"):
-        export_onnx(Two(), tmp_path / "x.onnx", torch.zeros(3, 4))
+class Labelled(nn.Module):
+    """Several inputs, of which one is no batch and one is not used, and several answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.layer, self.head = nn.Embedding(7, 5), nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x, *, ids, unused, weights, scale=1.0):
+        hidden = (self.layer(x) + self.words(ids)).relu() * weights * scale
+        return {"logits": self.head(hidden), "deeper": (hidden, None, hidden.sum(1))}
+
+
+def test_several_inputs_and_answers_go_by_their_names(tmp_path):
+    torch.manual_seed(0)
+    model = Labelled().eval()
+    given = {"ids": torch.arange(5), "unused": torch.rand(5, 2), "weights": torch.rand(5), "scale": 2.0}
+    example = Inputs((torch.rand(5, 4),), {**given, "weights": torch.rand(1, 5)})
+    exported = export_onnx(model, tmp_path / "x.onnx", example)
+    assert exported.agreement == 1.0
+    assert exported.batches == (1, 2, 5)
+    running = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
+    assert [one.name for one in running.get_inputs()] == ["x", "ids", "unused", "weights"]
+    assert [one.name for one in running.get_outputs()] == ["logits", "deeper_0", "deeper_2"]
+    more = {"x": torch.rand(9, 4), "ids": torch.arange(9) % 7, "unused": torch.rand(9, 2), "weights": torch.rand(1, 5)}
+    got = running.run(None, {name: value.numpy() for name, value in more.items()})
+    with torch.no_grad():
+        answer = model(more.pop("x"), **more, scale=2.0)  # the factor is fixed as it was in the example
+    for own, other in zip([answer["logits"], answer["deeper"][0], answer["deeper"][2]], got, strict=True):
+        np.testing.assert_allclose(own.numpy(), other, atol=1e-6)
+
+
+def test_the_worst_of_several_answers_counts(tmp_path, monkeypatch):
+    right = prudent.export.answers
+
+    def turned(running, *rows):
+        first, second = right(running, *rows)
+        return [first, -second]
+
+    monkeypatch.setattr(prudent.export, "answers", turned)
+    with pytest.raises(BadInput, match=r"differs .* by 2 of its largest answer"):
+        export_onnx(Two(), tmp_path / "x.onnx", torch.rand(3, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_answers_than_tensors_are_refused_with_what_to_do(tmp_path):
+    with pytest.raises(BadInput, match=r"Labelled does not take these inputs: .*missing a required"):
+        export_onnx(Labelled(), tmp_path / "x.onnx", (torch.rand(3, 4),))
     with pytest.raises(BadInput, match=r"answered \(12,\) for 2 inputs"):
         export_onnx(nn.Flatten(0), tmp_path / "x.onnx", torch.zeros(3, 6))
     with pytest.raises(BadInput, match="does not run on an input of shape"):

@@ -190,7 +190,9 @@ def _onnx(content: bytes) -> Answer:
     running = session(content)
 
     def answer(inputs: Tensor) -> Float32[np.ndarray, "n classes"]:
-        logits = answers(running, inputs)
+        logits, *others = answers(running, inputs)
+        if others:
+            raise BadInput(f"the ONNX file must answer logits (n, classes) alone; it has {1 + len(others)} answers")
         if logits.ndim != 2 or len(logits) != len(inputs):
             raise BadInput(f"the ONNX file must answer logits (n, classes); it answers shape {logits.shape}")
         return logits.astype(np.float32)

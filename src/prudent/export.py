@@ -1,6 +1,7 @@
 """A network -> a file that other programs run, kept only if it answers as the network does."""
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from prudent.errors import BadInput
+from prudent.examples import Example
+from prudent.examples import size as size_of
 from prudent.files import write_whole
+from prudent.flattening import Flat, input_names, rows_of, tensors_of
 from prudent.network import run
 from prudent.networks import NUMBERS, Saved, pack
 from prudent.onnx_graph import answers, check_onnx, opset_of, session, standalone, to_onnx
@@ -53,9 +58,9 @@ class Exported:
 def export_onnx(
     network: Saved,
     path: str | Path,
-    example: Tensor,
+    example: Example,
     *,
-    check: Tensor | None = None,
+    check: Example | None = None,
     opset: int | None = None,
     tolerance: float | None = None,
     batch: int = 64,
@@ -68,11 +73,11 @@ def export_onnx(
     anything is written: a file that disagrees never exists under that name.
 
     Args:
-        network: a plain, masked (`Pruned`), smaller (`Shrunk`) or factorised network that takes one tensor and answers
-            one, with one row for each input. Not changed: nor its modes, gradients, or random generators.
+        network: a plain, masked (`Pruned`), smaller (`Shrunk`) or factorised network whose answer, or each tensor of
+            it, has one row for each input. Not changed: nor its modes, gradients, or random generators.
         path: of the file; replaced if it is there.
-        example: inputs (n, ...), n >= 1.
-        check: real inputs (m, ...) to compare on; `example` if left out.
+        example: inputs (n, ...), n >= 1: a tensor, or a tuple, a mapping or `prudent.examples.Inputs` of several.
+        check: real inputs (m, ...) to compare on, of the same form; `example` if left out.
         opset: version of ONNX's operators; None for torch's own choice.
         tolerance: largest relative difference; None for 1e-4 in single, 1e-9 in double, 2e-2 in half precision.
         batch: the largest batch to compare in, at least 3.
@@ -81,28 +86,31 @@ def export_onnx(
 
     Raises:
         PrudentError: onnx, onnxscript or onnxruntime is not installed, or the file cannot be written.
-        BadInput: the network does not run, answers something else than one tensor, cannot be exported, disagrees with
-            its own export, or is masked and has weights that its mask removes and that are not zero.
+        BadInput: the network does not run, answers no tensors of one row for each input, cannot be exported, disagrees
+            with its own export, or is masked and has weights that its mask removes and that are not zero.
     """
     check_onnx()
-    inputs = example if check is None else check
-    if min(len(example), len(inputs)) == 0 or batch < 3:
+    inputs = tuple(t.detach().cpu() for t in tensors_of(example if check is None else check))
+    count = len(inputs[0]) if inputs and inputs[0].ndim else 0
+    if min(size_of(example), count) == 0 or batch < 3:
         raise BadInput(
-            f"an export needs inputs to be compared on, in batches of up to at least 3; got {len(inputs)}, {batch}"
+            f"an export needs inputs to be compared on, in batches of up to at least 3; got {count}, {batch}"
         )
     if isinstance(network, Pruned):
         pack(network)  # refuses weights that are masked and not zero: what ships would not be what was certified
     model = standalone(network if isinstance(network, nn.Module) else network.model)
-    _check_answer(model, inputs[:2].cpu())
+    input_names(model, example)  # refuses inputs that its forward does not take
+    whole = model if isinstance(example, Tensor) else Flat(model, example)
+    _check_answer(whole, rows_of(inputs, torch.arange(min(2, count))))
     content = to_onnx(model, example, opset=opset)
-    sizes = tuple(sorted({1, 2, max(3, min(batch, len(inputs)))}))
-    difference, largest, agreement, dtype = _compare(model, content, inputs.detach().cpu(), sizes)
+    sizes = tuple(sorted({1, 2, max(3, min(batch, count))}))
+    difference, largest, agreement, dtype = _compare(whole, content, inputs, sizes)
     allowed = TOLERANCES.get(dtype, TOLERANCES[torch.float32]) if tolerance is None else tolerance
     relative = difference / max(largest, 1e-300)
     if not relative <= allowed:
         raise BadInput(
             f"the exported network differs from the one in PyTorch by {relative:.2g} of its largest answer (at most "
-            f"{allowed:g}) on {len(inputs)} inputs, with the same class for {percent(agreement)} of them: not kept; "
+            f"{allowed:g}) on {count} inputs, with the same class for {percent(agreement)} of them: not kept; "
             "set tolerance=... if that is good enough"
         )
     return Exported(
@@ -110,7 +118,7 @@ def export_onnx(
         sha256=hashlib.sha256(content).hexdigest(),
         opset=opset_of(content),
         bytes=len(content),
-        inputs=len(inputs),
+        inputs=count,
         batches=sizes,
         difference=difference,
         relative=relative,
@@ -149,46 +157,75 @@ def difference_sentence(exported: Exported) -> str:
     )
 
 
-def _check_answer(model: nn.Module, inputs: Tensor) -> None:
+def _check_answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    count = len(inputs[0])
+    for answer in _eager(model, inputs):
+        if answer.ndim < 1 or len(answer) != count or (answer.ndim < 2 and not isinstance(model, Flat)):
+            raise BadInput(
+                f"a network to export answers (n, classes), one row for each input; {_name(model)} answered "
+                f"{tuple(answer.shape)} for {count} inputs"
+            )
+        if not answer.is_floating_point():
+            raise BadInput(f"a network to export answers floating-point logits; {_name(model)} gave {answer.dtype}")
+
+
+def _eager(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The tensors that the network answers in PyTorch."""
     with torch.no_grad():
-        answer = run(model, inputs)
-    if not isinstance(answer, Tensor):
-        raise BadInput(
-            f"a network to export answers one tensor; {type(model).__name__} answers a {type(answer).__name__}: wrap "
-            "it in a module whose forward returns the logits alone"
-        )
-    if answer.ndim < 2 or len(answer) != len(inputs):
-        raise BadInput(
-            f"a network to export answers (n, classes), one row for each input; {type(model).__name__} answered "
-            f"{tuple(answer.shape)} for {len(inputs)} inputs"
-        )
-    if not answer.is_floating_point():
-        raise BadInput(f"a network to export answers floating-point logits; {type(model).__name__} gave {answer.dtype}")
+        answer = run(model, *inputs)
+    found = tuple(t for t in pytree.tree_leaves(answer) if isinstance(t, Tensor))
+    if not found:
+        raise BadInput(f"a network to export answers tensors; {_name(model)} answers a {type(answer).__name__}")
+    return found
+
+
+def _name(model: nn.Module) -> str:
+    return type(model.network if isinstance(model, Flat) else model).__name__
 
 
 def _compare(
-    model: nn.Module, content: bytes, inputs: Tensor, sizes: Iterable[int]
+    model: nn.Module, content: bytes, inputs: tuple[Tensor, ...], sizes: Iterable[int]
 ) -> tuple[float, float, float, torch.dtype]:
-    """Largest difference, largest answer, share of equal classes, and dtype, over inputs in batches of each size."""
+    """Largest difference, largest answer, share of equal classes, and dtype, over inputs in batches of each size.
+
+    Of several answers the one that differs most for its size counts, and the classes are those of the first.
+    """
     running = session(content)
-    worst, largest, same, dtype = 0.0, 0.0, 1.0, torch.float32
+    total = len(inputs[0])
+    worst: list[float] = []
+    largest: list[float] = []
+    same, dtype = 1.0, torch.float32
     for count in sizes:
         # every input in the largest batches; of smaller ones a few show that the size does no harm
-        wanted = max(count, len(inputs)) if count == max(sizes) else 4 * count
-        chosen = inputs[torch.arange(wanted) % len(inputs)]
+        wanted = max(count, total) if count == max(sizes) else 4 * count
         equal = seen = 0
-        for rows in torch.split(chosen, count):
-            with torch.no_grad():
-                eager = run(model, rows)
-            dtype, own = eager.dtype, eager.double().numpy()
-            other = answers(running, rows).astype(np.float64)
-            if own.shape != other.shape or not np.isfinite(own).all():
-                what = "infinite or NaN answers" if own.shape == other.shape else f"answers of shape {other.shape}"
-                raise BadInput(f"an export is compared on finite answers of shape {own.shape}; got {what}: not kept")
-            # a NaN in the other answers must not get lost: max() of floats would drop it
-            worst = float(np.maximum(worst, np.abs(own - other).max()))
-            largest = max(largest, float(np.abs(own).max()))
-            classes = own.argmax(1) == other.argmax(1)
-            equal, seen = equal + int(classes.sum()), seen + classes.size
+        for rows in torch.split(torch.arange(wanted), count):
+            batch = rows_of(inputs, rows)
+            eager, others = _eager(model, batch), answers(running, *batch)
+            dtype = eager[0].dtype
+            if not worst:
+                worst, largest = [0.0] * len(eager), [0.0] * len(eager)
+            for place, (answer, got) in enumerate(zip(eager, others, strict=True)):
+                own, other = _finite(answer, got)
+                # a NaN in the other answers must not get lost: max() of floats would drop it
+                worst[place] = float(np.maximum(worst[place], np.abs(own - other).max()))
+                largest[place] = max(largest[place], float(np.abs(own).max()))
+                if place == 0:
+                    classes = own.argmax(-1 if own.ndim < 2 else 1) == other.argmax(-1 if own.ndim < 2 else 1)
+                    equal, seen = equal + int(classes.sum()), seen + classes.size
         same = min(same, equal / seen)
-    return worst, largest, same, dtype
+    most = max(range(len(worst)), key=lambda place: _nan_first(worst[place] / max(largest[place], 1e-300)))
+    return worst[most], largest[most], same, dtype
+
+
+def _nan_first(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _finite(answer: Tensor, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both answers in double precision; refuses PyTorch's if it is not finite, and ONNX's if it has another shape."""
+    own, other = answer.double().numpy(), got.astype(np.float64)
+    if own.shape != other.shape or not np.isfinite(own).all():
+        what = "infinite or NaN answers" if own.shape == other.shape else f"answers of shape {other.shape}"
+        raise BadInput(f"an export is compared on finite answers of shape {own.shape}; got {what}: not kept")
+    return own, other

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from prudent.errors import BadInput, PrudentError, reason
+from prudent.examples import Example, mapped
+from prudent.flattening import Flat, input_names, output_names, rows_of, tensors_of
 from prudent.network import parameters, seeded
 
 if TYPE_CHECKING:
@@ -44,15 +46,17 @@ def standalone(model: nn.Module) -> nn.Module:
     return copy.deepcopy(inner).cpu().eval().requires_grad_(requires_grad=False)
 
 
-def to_onnx(model: nn.Module, example: Tensor, *, opset: int | None = None) -> bytes:
+def to_onnx(model: nn.Module, example: Example, *, opset: int | None = None) -> bytes:
     """The network as an ONNX file's content: standard operators only, any batch size, weights inside.
 
-    The input is called "input", with a first dimension called "batch"; the output is called "logits". Stack traces,
-    which would carry the paths of the machine that it was made on, are taken out. Equal networks give equal bytes.
+    A single input is called "input", and a single answer "logits"; several go by the names of the parameters of
+    `forward` and by their places in the answer. The first dimension of those that are as long as the batch is called
+    "batch". Stack traces, which would carry the paths of the machine that it was made on, are taken out. Equal networks
+    give equal bytes.
 
     Args:
         model: any network that torch.export can trace. Not changed: nor its modes, gradients, or random generators.
-        example: inputs (n, ...), n >= 1; only shape and dtype matter.
+        example: inputs (n, ...), n >= 1; only shape and dtype matter, and what is no tensor among them.
         opset: version of ONNX's operators; None for torch's own choice.
 
     Raises:
@@ -66,14 +70,21 @@ def to_onnx(model: nn.Module, example: Tensor, *, opset: int | None = None) -> b
         raise BadInput(
             f"one ONNX file holds at most 2 GiB; the network has {size:,} bytes of weights: use half precision"
         )
+    tensors = tensors_of(example)
     # two rows: a batch of 1 would be taken for a constant
-    rows = example.detach().cpu()[torch.arange(2) % len(example)]
+    rows = rows_of([t.detach().cpu() for t in tensors], torch.arange(2))
+    batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} if t.ndim and len(t) == len(tensors[0]) else None for t in tensors)
+    whole = standalone(model)
+    one = isinstance(example, Tensor)
     try:
         with seeded(0), torch.no_grad(), _quiet():
+            answer = whole(*rows) if one else _answer(whole, example, rows)
+            plain = one and isinstance(answer, Tensor)
             program = torch.onnx.export(
-                standalone(model), (rows,), dynamo=True, verbose=False, opset_version=opset,
-                input_names=["input"], output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                whole if plain else Flat(whole, example), rows, dynamo=True, verbose=False, opset_version=opset,
+                input_names=["input"] if one else input_names(whole, example), output_names=output_names(answer),
+                dynamic_shapes=shapes if plain else (shapes,),
             )  # fmt: skip
             proto: Any = program.model_proto if program is not None else None
             first = proto.graph.input[0].type.tensor_type.shape.dim[0]
@@ -147,22 +158,33 @@ def session(content: bytes, *, threads: int = 1) -> "InferenceSession":
         raise BadInput(f"ONNX Runtime refuses the exported network: {reason(error)}") from error
 
 
-def answers(running: "InferenceSession", inputs: Tensor) -> np.ndarray:
-    """What the network answers in ONNX Runtime.
+def _answer(model: nn.Module, example: Example, rows: tuple[Tensor, ...]) -> object:
+    """The answer as the network gives it, of the example with other tensors in it."""
+    left = iter(rows)
+    changed = mapped(lambda _: next(left), example)
+    return model(*changed.args, **changed.kwargs)
+
+
+def answers(running: "InferenceSession", *inputs: Tensor) -> list[np.ndarray]:
+    """What the network answers in ONNX Runtime: one array for each output.
 
     Args:
-        running: from `session`; of one input and one output.
-        inputs: (n, ...) of the dtype of the example that it was exported with.
+        running: from `session`.
+        inputs: one or more, (n, ...) of the dtype of the example that it was exported with. What the network does not
+            use is no input of the file.
 
     Raises:
         BadInput: it does not run on them.
     """
+    wanted = [one.name for one in running.get_inputs()]
     try:
-        answer: np.ndarray = running.run(None, {running.get_inputs()[0].name: inputs.numpy()})[0]
+        if len(wanted) > len(inputs):
+            raise ValueError(f"the file takes {', '.join(wanted)}")
+        answer: list[np.ndarray] = running.run(None, dict(zip(wanted, (t.numpy() for t in inputs), strict=False)))
     except Exception as error:
+        shapes = ", ".join(f"{tuple(t.shape)} and {t.dtype}" for t in inputs)
         raise BadInput(
-            f"the exported network does not run in ONNX Runtime on inputs of shape {tuple(inputs.shape)} and "
-            f"{inputs.dtype}: {reason(error)}"
+            f"the exported network does not run in ONNX Runtime on inputs of shape {shapes}: {reason(error)}"
         ) from error
     return answer
 
