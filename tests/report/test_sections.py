@@ -422,14 +422,17 @@ def test_faster_needs_every_seed_and_more_than_noise():
         return Timing(mean=mean, lo=lo, hi=hi, always_above=lo > 1, always_below=hi < 1)
 
     around = timed(1.0, 0.9, 1.1)
-    assert flag(timed(1.5, 1.2, 1.6), around) == "faster"
-    assert flag(timed(1.2, 0.9, 1.6), around) == "not faster"
-    assert flag(timed(9.8, 0.9, 12), around) == "too noisy"
-    assert flag(timed(9.8, 8, 12), timed(5, 0.1, 30)) == "too noisy"
-    assert flag(timed(0.3, 0.2, 1.1), around) == "too noisy"
-    assert flag(timed(1.05, 1.01, 1.08), around) == "not faster"
-    assert flag(timed(0.8, 0.7, 0.85), around) == "slower"
-    assert flag(timed(0.95, 0.93, 0.99), around) == "not faster"
+    assert flag(timed(1.5, 1.2, 1.6), around, saves=True) == "faster"
+    assert flag(timed(1.2, 0.9, 1.6), around, saves=True) == "not faster"
+    assert flag(timed(9.8, 0.9, 12), around, saves=True) == "too noisy"
+    assert flag(timed(9.8, 8, 12), timed(5, 0.1, 30), saves=True) == "too noisy"
+    assert flag(timed(0.3, 0.2, 1.1), around, saves=True) == "too noisy"
+    assert flag(timed(1.05, 1.01, 1.08), around, saves=True) == "not faster"
+    assert flag(timed(0.8, 0.7, 0.85), around, saves=True) == "slower"
+    assert flag(timed(0.95, 0.93, 0.99), around, saves=True) == "not faster"
+    assert flag(timed(1.2, 1.15, 1.24), around, saves=True) == "faster"
+    assert flag(timed(1.2, 1.15, 1.24), around, saves=False) == "not faster"
+    assert flag(timed(1.5, 1.2, 1.6), around, saves=False) == "too noisy"
 
 
 def test_what_strangers_are_taken_for(run):

@@ -48,12 +48,13 @@ LARGE = 1.25
 Flag = Literal["faster", "slower", "not faster", "too noisy"]
 
 
-def flag(measured: Timing, around: Timing) -> Flag:
+def flag(measured: Timing, around: Timing, *, saves: bool) -> Flag:
     """Faster or slower only where every seed says so and the mean lies outside what dense shows beside itself.
 
-    Where the mean is far from 1 all the same, the clock was too noisy to say either.
+    Where the mean is far from 1 all the same, the clock was too noisy to say either. What does all the arithmetic of
+    the dense network (`saves` is false) is not called faster, whatever the clock says.
     """
-    if measured.always_above and measured.mean > around.hi:
+    if saves and measured.always_above and measured.mean > around.hi:
         return "faster"
     if measured.always_below and measured.mean < around.lo:
         return "slower"

@@ -49,7 +49,7 @@ def _row(run: Run, method: Method) -> dict[str, Any]:
         return row | {"first": percent(certificate.sparsities[0]), "observed": _lost(certificate, 0)}
     network, dense = run.network(method, at, seed), run.dense(seed)
     own = timing([network])
-    found = flag(own, noise(run))
+    found = flag(own, noise(run), saves=network["macs"] < dense["macs"])
     shown = {key: _shown(run, network, key) for key in ("error", "auroc_max_prob")}
     again = walk(certificate.p_values, certificate.delta / len(run.certificates))
     return row | {

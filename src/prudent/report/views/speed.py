@@ -46,6 +46,11 @@ def _promised(run: Run, method: Method, i: int) -> float:
     return _ratio(run, method, i, "macs_needed")
 
 
+def _saves(run: Run, method: Method, i: int) -> bool:
+    """Whether it does less arithmetic than the dense network."""
+    return _ratio(run, method, i, "macs") > 1
+
+
 def _ratio(run: Run, method: Method, i: int, field: str) -> float:
     """Dense / pruned of a count, mean over the seeds."""
     return fmean(float(run.dense(s)[field] / run.network(method, i, s)[field]) for s in run.seeds)
@@ -55,7 +60,7 @@ def _summary(run: Run, method: Method) -> trades.Speed:
     around = noise(run)
     count = range(len(method.sparsities))
     measured = [timing(run.networks(method, i)) for i in count]
-    flags = [flag(one, around) for one in measured]
+    flags = [flag(one, around, saves=_saves(run, method, i)) for i, one in enumerate(measured)]
     faster = [i for i in count if flags[i] == "faster"]
     noisy = [one.mean for one, found in zip(measured, flags, strict=True) if found == "too noisy" and one.mean > 1]
     best = max(faster, key=lambda i: measured[i].mean) if faster else None
@@ -113,5 +118,5 @@ def _row(run: Run, method: Method, i: int, scale: Scale, around: Timing) -> dict
         "quartiles": f"{fixed(measured.lo, 2)} to {fixed(measured.hi, 2)}",
         "x": xs,
         "x_promised": _place(promised, scale),
-        "flag": flag(measured, around),
+        "flag": flag(measured, around, saves=_saves(run, method, i)),
     }
