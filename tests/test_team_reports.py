@@ -69,3 +69,15 @@ def test_refusals():
         compare_team(members, {"team": (0, 1)}, best=3)
     with pytest.raises(BadInput, match="a pool of 3 members needs as many prices; got 1"):
         compare_team(members, {"team": (0, 1)}, best=0, prices=[Price(macs=1.0)])
+
+
+def test_all_sides_answer_the_same_examples_under_names_of_their_own():
+    members, others = pool(3, split="test"), pool(3, split="test", seed=5)
+    with pytest.raises(BadInput, match="the same examples in the same order"):
+        compare_team(members, {"team": (0, 1)}, best=0, dense=others[0])
+    short = Predictions(logits=strangers(1)[0].logits[:9], split="ood")
+    with pytest.raises(BadInput, match="same number of examples"):
+        compare_team(members, {"team": (0, 1)}, best=0, dense=members[0], ood=strangers(3), dense_ood=short)
+    for name in ("pool", "best member", "dense"):
+        with pytest.raises(BadInput, match=f"name the team '{name}' otherwise"):
+            compare_team(members, {name: (0, 1)}, best=0)

@@ -158,6 +158,39 @@ def test_a_team_in_its_run_is_certified_by_name(folder, tmp_path, capsys):
     assert run_command(["verify", str(certificate), "--network", str(place)]) == 0
 
 
+def test_a_team_elsewhere_is_not_certified_on_what_its_members_learnt_from(folder, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    away = tmp_path / "away"
+    assert run_command(["team", str(folder), "--seed", "0", "--out", str(away)]) == 0
+    for what in (away, away / "team.onnx"):
+        # the default digits are split otherwise: some of their certification examples are these networks' training
+        given = ["certify", str(what), "--alpha", "0.9", "--out", str(tmp_path / "c.json")]
+        assert run_command([*given, "--data", "digits"]) == 2
+        assert "of the train split of the run of" in capsys.readouterr().err
+        assert run_command(given) == 0
+        assert json.loads((tmp_path / "c.json").read_text())["n"] == 100
+
+
+def test_another_team_is_not_written_over_one_that_may_be_in_use(folder, tmp_path, capsys):
+    place = ["--out", str(tmp_path / "t"), "--no-onnx"]
+    for _ in range(2):
+        assert run_command(["team", str(folder), "--seed", "0", *place]) == 0
+    before = (tmp_path / "t" / "team.json").read_bytes()
+    assert run_command(["team", str(folder), "--seed", "1", *place]) == 2
+    assert "holds another team: name another folder" in capsys.readouterr().err
+    assert (tmp_path / "t" / "team.json").read_bytes() == before
+    assert all(p.name.startswith("seed0") for p in (tmp_path / "t" / "members").iterdir())
+
+
+def test_teams_of_all_seeds_stand_beside_the_dense_network_that_validation_prefers(folder, tmp_path, capsys):
+    right = [(p.decisions == p.labels).sum() for p in (answers(folder, (s, "", 0.0), "validation") for s in (0, 1))]
+    errors = [(p.decisions != p.labels).mean() for p in (answers(folder, (s, "", 0.0), "test") for s in (0, 1))]
+    assert errors[0] != errors[1]
+    assert run_command(["team", str(folder), "--out", str(tmp_path / "t"), "--no-onnx", "--json"]) == 0
+    dense = next(s for s in json.loads(capsys.readouterr().out)["sides"] if s["name"] == "dense")
+    assert dense["metrics"]["error"]["value"] == pytest.approx(errors[int(np.argmax(right))])
+
+
 def test_the_command_refuses(folder, capsys, unchecked):
     for arguments, what in (
         (["--seed", "7"], "the run has the seeds [0, 1]; got --seed 7"),
@@ -192,6 +225,8 @@ def test_the_verdict_takes_the_beta_that_validation_prefers():
     told = view._verdict([[entry(0.0, 80, -0.01), entry(0.0, 80, 0.02)]])
     assert "is not better than the dense network in every pool" in told
     assert view._verdict([[entry(0.0, 80, 0.1, cheap=False)]]).startswith("No team of two members")
+    told = view._verdict([[entry(0.0, 80, 0.1), entry(0.0, 80, 0.1, cheap=False)]])
+    assert told == "Only 1 of 2 pools have a team of two members or more at equal multiply-accumulates, too few to say."
 
 
 def test_a_study_without_teams_keeps_its_name_and_has_no_section(folder):

@@ -1,6 +1,6 @@
 """A chosen team beside the whole pool, its best member and the dense network, on examples that chose nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from prudent.errors import BadInput, SplitMisuse
 from prudent.evaluation import evaluate
 from prudent.intervals import clopper_pearson
+from prudent.loss_tables import check_same_examples
 from prudent.tallies import check_members
 from prudent.types import Metric, Predictions
 from prudent.voting import Voting, combine, vote
@@ -15,6 +16,9 @@ from prudent.wording import percent
 
 SHOWN = ("nll", "brier", "ece", "auroc_max_prob", "auroc_entropy")
 """What is told of each side besides its error."""
+
+OWN = ("pool", "best member", "dense")
+"""Sides that every comparison has, or may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +86,10 @@ def compare_team(
 
     Raises:
         SplitMisuse: predictions of another split than test; strangers that are none.
-        BadInput: members that do not belong together, places outside the pool, lists of other lengths than the pool.
+        BadInput: members, dense network or strangers that do not belong together, places outside the pool, lists of
+            other lengths than the pool, a team named as another side is.
     """
-    check_members(members)
-    for given, split in ((members, "test"), ([dense] if dense else [], "test"), (ood or [], "ood")):
-        for one in given:
-            if one.split != split:
-                raise SplitMisuse(f"teams are reported on the {split} split; these predictions come from {one.split!r}")
+    _check_sides(members, teams, dense, ood, dense_ood)
     for what, listed in (("predictions of strangers", ood), ("prices", prices)):
         if listed is not None and len(listed) != len(members):
             raise BadInput(f"a pool of {len(members)} members needs as many {what}; got {len(listed)}")
@@ -115,6 +116,26 @@ def compare_team(
         )
         for side in found
     )  # fmt: skip
+
+
+def _check_sides(
+    members: Sequence[Predictions],
+    teams: Mapping[str, Sequence[int]],
+    dense: Predictions | None,
+    ood: Sequence[Predictions] | None,
+    dense_ood: Predictions | None,
+) -> None:
+    """Refuse what cannot stand side by side: other splits, other examples, two sides of one name."""
+    check_members(members)
+    taken = [name for name in teams if name in OWN]
+    if taken:
+        raise BadInput(f"{', '.join(OWN)} are sides of every comparison; name the team {taken[0]!r} otherwise")
+    known, strangers = [*members, *([dense] if dense else [])], [*(ood or []), *([dense_ood] if dense_ood else [])]
+    for given, split in ((known, "test"), (strangers, "ood")):
+        for one in given:
+            if one.split != split:
+                raise SplitMisuse(f"teams are reported on the {split} split; these predictions come from {one.split!r}")
+            check_same_examples(given[0], one)
 
 
 def _metrics(members: list[Predictions], ood: list[Predictions] | None, voting: Voting) -> dict[str, Metric]:

@@ -47,12 +47,12 @@ def team(
 
     results = read_results(run)
     pool = _pool(results, seed, _numbers(sparsities), dense=dense)
-    reference = next(n for n in results["networks"] if n["method"] == "" and n["seed"] in (seed, pool[0]["seed"]))
     if onnx:
         check_onnx()
+    answers = _Answers(run)
+    reference = _reference(results, seed, answers)
     prices = [_price(n, reference) for n in pool]
     costs, budget = _budget(within, prices, _price(reference, reference))
-    answers = _Answers(run)
     choice = choose_team(
         [answers.on(n, "validation") for n in pool], beta=beta, diversity=_kind(diversity), largest=largest,
         measures=HQ_MEASURES if measures is None else [word.strip() for word in measures.split(",")],
@@ -62,7 +62,8 @@ def team(
     names = names_of([(n["seed"], n["method"], n["requested"]) for n in pool])
     folder = out or run / "teams" / ("all" if seed is None else f"seed{seed}") / f"beta-{beta!r}"
     members = {names[i]: pool[i] for i in choice.team}
-    chosen = asdict(choice) | {"members": list(members), "run": results["id"]}
+    task = {key: results["study"]["data"][key] for key in ("name", "options")}
+    chosen = asdict(choice) | {"members": list(members), "run": results["id"], "task": task}
     exported = _write(run, members, folder, chosen, answers, onnx=onnx)
     if as_json:
         told = {"folder": str(folder), "chosen": chosen, "sides": [asdict(side) for side in sides], "onnx": exported}
@@ -113,6 +114,14 @@ def _pool(
     if len(pool) < 2:
         raise BadInput(f"a team is chosen from two or more networks; these options leave {len(pool)} of the run's")
     return pool
+
+
+def _reference(results: dict[str, Any], seed: int | None, answers: "_Answers") -> dict[str, Any]:
+    """The dense network to compare with: the seed's own, or of all seeds the best on validation."""
+    from prudent.focal import gather
+
+    dense = [n for n in results["networks"] if n["method"] == "" and seed in (None, n["seed"])]
+    return dense[int(gather([answers.on(n, "validation") for n in dense]).right.argmax())]
 
 
 def _price(network: dict[str, Any], dense: dict[str, Any]) -> "Price":

@@ -85,6 +85,10 @@ def _verdict(by_beta: list[list[Entry]]) -> str:
     """
     for name, cheap in (("equal MACs", "multiply-accumulates"), ("equal time", "measured time")):
         whole = [entries for entries in by_beta if all(name in entry["choices"] for entry in entries)]
+        some = max(sum(name in entry["choices"] for entry in entries) for entries in by_beta)
+        if some and not whole:
+            pools = plural(len(by_beta[0]), "pool")
+            return f"Only {some} of {pools} have a team of two members or more at equal {cheap}, too few to say."
         if not whole:
             continue
         chosen = max(whole, key=lambda entries: sum(entry["choices"][name]["right"] for entry in entries))
