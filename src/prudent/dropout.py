@@ -90,8 +90,8 @@ def with_dropout(model: nn.Module, *, rate: float, example: Tensor, layer: str |
         BadInput: a rate outside (0, 1); the answer is not that of one linear layer, and none is named.
         UnknownName: no linear layer of that name.
     """
-    if not 0 < rate < 1:
-        raise BadInput(f"a dropout rate lies between 0 and 1; got {rate}")
+    if not isinstance(rate, (int, float)) or not 0 < rate < 1:
+        raise BadInput(f"a dropout rate lies between 0 and 1; got {rate!r}")
     copied = duplicate(model)
     if isinstance(copied, fx.GraphModule):
         _insert(copied, rate)
