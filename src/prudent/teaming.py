@@ -120,8 +120,9 @@ def _reference(results: dict[str, Any], seed: int | None, answers: "_Answers") -
     """The dense network to compare with: the seed's own, or of all seeds the best on validation."""
     from prudent.focal import gather
 
-    dense = [n for n in results["networks"] if n["method"] == "" and seed in (None, n["seed"])]
-    return dense[int(gather([answers.on(n, "validation") for n in dense]).right.argmax())]
+    dense: list[dict[str, Any]] = [n for n in results["networks"] if n["method"] == "" and seed in (None, n["seed"])]
+    best = int(gather([answers.on(n, "validation") for n in dense]).right.argmax())
+    return dense[best]
 
 
 def _price(network: dict[str, Any], dense: dict[str, Any]) -> "Price":
