@@ -135,6 +135,8 @@ def test_the_command_writes_a_team_that_answers_as_its_members(folder, tmp_path,
     assert told["chosen"]["team"] == list(expected["choices"]["team"]["team"])
     side = next(s for s in expected["sides"] if s["name"] == "team")
     assert told["sides"][0]["metrics"]["error"] == side["metrics"]["error"]
+    for mine, theirs in ((told["sides"][0], side), (told["sides"][-1], expected["sides"][-1])):
+        assert mine["metrics"]["auroc_max_prob"]["value"] == pytest.approx(theirs["metrics"]["auroc_max_prob"]["value"])
     assert told["sides"][0]["price"] == pytest.approx(side["price"])
     test = [answers(folder, expected["pool"][i], "test") for i in told["chosen"]["team"]]
     inputs = load_data("digits", {"validation": 200, "certification": 100, "test": 200}).test.inputs
@@ -226,6 +228,10 @@ def test_the_verdict_takes_the_beta_that_validation_prefers():
     assert "is not better than the dense network in every pool" in told
     assert view._verdict([[entry(0.0, 80, 0.1, cheap=False)]]).startswith("No team of two members")
     told = view._verdict([[entry(0.0, 80, 0.1), entry(0.0, 80, 0.1, cheap=False)]])
+    timed = entry(0.0, 80, -0.03, cheap=False)
+    timed["choices"]["equal time"] = {"right": 80}
+    timed["sides"].append({**timed["sides"][0], "name": "equal time"})
+    assert view._verdict([[timed]]).startswith("At equal measured time the best of these teams is worse than")
     assert told == "Only 1 of 2 pools have a team of two members or more at equal multiply-accumulates, too few to say."
 
 

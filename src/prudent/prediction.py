@@ -36,9 +36,10 @@ def predict(
         model: answers logits (n, classes). Not changed.
         batches: inputs with labels, or inputs alone; read once.
         split: what the examples are for; may be left out for Batches that know it, and must not contradict them.
-        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only dropout is
-            active then; batch normalisation and everything else stay in evaluation mode. What comes before the first
-            dropout is computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
+        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only modules of
+            dropout are active then; batch normalisation and everything else stay in evaluation mode, also dropout
+            inside attention and recurrent layers, and functional dropout. What comes before the first dropout is
+            computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
         mc_dropout: for a network without dropout, the rate of one that is put before its head, in (0, 1).
         seed: for dropout; the global generators are not touched. Its samples are the same for the same seed, batches,
             version of prudent and machine.

@@ -83,12 +83,9 @@ def _verdict(by_beta: list[list[Entry]]) -> str:
 
     Of several betas the one counts whose teams are right most often on validation; the test split chooses nothing.
     """
-    for name, cheap in (("equal MACs", "multiply-accumulates"), ("equal time", "measured time")):
+    asked = (("equal MACs", "multiply-accumulates"), ("equal time", "measured time"))
+    for name, cheap in asked:
         whole = [entries for entries in by_beta if all(name in entry["choices"] for entry in entries)]
-        some = max(sum(name in entry["choices"] for entry in entries) for entries in by_beta)
-        if some and not whole:
-            pools = plural(len(by_beta[0]), "pool")
-            return f"Only {some} of {pools} have a team of two members or more at equal {cheap}, too few to say."
         if not whole:
             continue
         chosen = max(whole, key=lambda entries: sum(entry["choices"][name]["right"] for entry in entries))
@@ -104,6 +101,11 @@ def _verdict(by_beta: list[list[Entry]]) -> str:
         )
         told = f" ({between})" if between else ""
         return f"At equal {cheap} the best of these teams {word}: {_points(found.value)}{told}."
+    for name, cheap in asked:
+        some = max(sum(name in entry["choices"] for entry in entries) for entries in by_beta)
+        if some:
+            pools = plural(len(by_beta[0]), "pool")
+            return f"Only {some} of {pools} have a team of two members or more at equal {cheap}, too few to say."
     return "No team of two members or more is as cheap as the dense network, by multiply-accumulates or by time."
 
 
