@@ -220,7 +220,7 @@ def entry(beta, right, change, *, cheap=True):
 
 def test_the_verdict_takes_the_beta_that_validation_prefers():
     # on test the other one would look better
-    told = view._verdict([[entry(0.0, 90, -0.01)], [entry(0.2, 80, 0.05)]])
+    told = view._verdict([[entry(0.0, 90, -0.01)] * 2, [entry(0.2, 80, 0.05)] * 2])
     assert "worse than the dense network in every pool: −1.00 points" in told
     told = view._verdict([[entry(0.0, 80, -0.01)] * 2, [entry(0.2, 90, 0.05), entry(0.2, 90, 0.01)]])
     assert "is better than the dense network in every pool: +3.00 points (+1.00 to +5.00)" in told
@@ -231,8 +231,20 @@ def test_the_verdict_takes_the_beta_that_validation_prefers():
     timed = entry(0.0, 80, -0.03, cheap=False)
     timed["choices"]["equal time"] = {"right": 80}
     timed["sides"].append({**timed["sides"][0], "name": "equal time"})
-    assert view._verdict([[timed]]).startswith("At equal measured time the best of these teams is worse than")
+    assert view._verdict([[timed] * 2]).startswith("At equal measured time the best of these teams is worse than")
     assert told == "Only 1 of 2 pools have a team of two members or more at equal multiply-accumulates, too few to say."
+
+
+def test_of_one_pool_the_examples_say_whether_a_gain_is_luck():
+    one = entry(0.0, 80, 0.01)
+    assert "in one pool, too few to say: +1.00 points." in view._verdict([[one]])  # as earlier results are
+    for lo, hi, word in ((-0.02, 0.04, "not clearly better or worse than"), (0.002, 0.02, "better than")):
+        for side in one["sides"]:
+            side |= {"change_lo": lo, "change_hi": hi}
+        told = view._verdict([[one]])
+        assert f"is {word} the dense network in this one pool: +1.00 points" in told
+        assert f"to +{100 * hi:.2f})" in told
+    assert view._row([one], "team")["gains"] == "+0.20 to +2.00"
 
 
 def test_a_study_without_teams_keeps_its_name_and_has_no_section(folder):

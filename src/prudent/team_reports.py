@@ -1,13 +1,14 @@
 """A chosen team beside the whole pool, its best member and the dense network, on examples that chose nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool
 
 from prudent.errors import BadInput, SplitMisuse
 from prudent.evaluation import evaluate
-from prudent.intervals import clopper_pearson
+from prudent.intervals import clopper_pearson, lower_limit, upper_limit
 from prudent.loss_tables import check_same_examples
 from prudent.tallies import check_members
 from prudent.types import Metric, Predictions
@@ -46,6 +47,7 @@ class Side:
             vote asked for; the others are of the mean probability, whatever the vote.
         change: error of the dense network minus this one's, on the same examples; above 0 = better than dense.
         price: of all members one after the other.
+        change_lo, change_hi: 95 % limits of the change for other examples of the same kind; None without dense.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Side:
     metrics: dict[str, Metric]
     change: float | None
     price: Price | None
+    change_lo: float | None = None
+    change_hi: float | None = None
 
 
 def compare_team(
@@ -71,6 +75,9 @@ def compare_team(
     """Set chosen teams beside the whole pool, its best member and the dense network.
 
         cost(team) = members of the team / members of the pool;    MACs and time of a team: the sum of its members'
+        change = share of examples that it alone is right on - share that dense alone is right on
+
+    The limits of the change hold for the two shares together (Clopper-Pearson, a quarter of 5 % on each side of each).
 
     Args:
         members: predictions of every member of the pool on the *test* split, labelled.
@@ -108,14 +115,24 @@ def compare_team(
         return tuple(found)
     metrics = _metrics([dense], None if dense_ood is None else [dense_ood], voting)
     found.append(Side(name="dense", members=(), cost=None, metrics=metrics, change=None, price=dense_price))
-    error = metrics["error"].value
-    return tuple(
-        Side(
-            name=side.name, members=side.members, cost=side.cost, metrics=side.metrics,
-            change=error - side.metrics["error"].value, price=side.price,
-        )
-        for side in found
-    )  # fmt: skip
+    error, right = metrics["error"].value, vote([dense], voting=voting) == dense.labels
+    compared = []
+    for side in found:
+        own = [members[i] for i in side.members] or [dense]
+        lo, hi = _limits(vote(own, voting=voting) == dense.labels, right)
+        change = error - side.metrics["error"].value
+        compared.append(replace(side, change=change, change_lo=lo, change_hi=hi))
+    return tuple(compared)
+
+
+def _limits(right: Bool[np.ndarray, " n"], dense: Bool[np.ndarray, " n"]) -> tuple[float, float]:
+    """95 % limits of how much more often one is right than the other, from the examples on which they differ."""
+    n, gained, lost = len(right), int((right & ~dense).sum()), int((~right & dense).sum())
+    tail = 0.05 / 4
+    return (
+        lower_limit(gained, n, delta=tail) - upper_limit(lost, n, delta=tail),
+        upper_limit(gained, n, delta=tail) - lower_limit(lost, n, delta=tail),
+    )
 
 
 def _check_sides(
