@@ -339,7 +339,12 @@ def test_predict_puts_it_there_when_asked():
     asked = predict(model, [x], split="test", mc_samples=6, mc_dropout=0.3, seed=2)
     by_hand = predict(with_dropout(model, rate=0.3, example=x), [x], split="test", mc_samples=6, seed=2)
     np.testing.assert_array_equal(asked.logits, by_hand.logits)
-    assert asked.model == identity(model)
+    # what is certified of the samples is not true of the network alone, nor of other samples
+    names = {predict(model, [x], split="test", mc_samples=6, mc_dropout=0.3, seed=2).model, asked.model}
+    others = [{"mc_samples": 7, "mc_dropout": 0.3}, {"mc_samples": 6, "mc_dropout": 0.2}]
+    assert len(names) == 1
+    assert len({*names, identity(model), *(predict(model, [x], split="test", **o, seed=2).model for o in others)}) == 4
+    assert predict(model, [x], split="test", mc_samples=6, mc_dropout=0.3, seed=3).model not in names
 
 
 def test_a_named_layer():
@@ -349,7 +354,7 @@ def test_a_named_layer():
         with_dropout(model, rate=0.3, example=x, layer="2")
 
 
-def test_refusals():
+def test_refusals(unchecked):
     model, x = bare(), images(5)[0]
     with pytest.raises(BadInput, match="between 0 and 1; got 1"):
         with_dropout(model, rate=1.0, example=x)
@@ -359,5 +364,12 @@ def test_refusals():
         predict(model, [x], split="test", mc_dropout=0.5)
     with pytest.raises(BadInput, match="has dropout already: leave mc_dropout out"):
         predict(chain(), [x], split="test", mc_samples=5, mc_dropout=0.5)
+    for odd in (2.5, "5"):
+        with pytest.raises(BadInput, match="mc_samples is a whole number of 2 or more"):
+            predict(chain(), [x], split="test", mc_samples=odd)
+    with pytest.raises(BadInput, match="between 0 and 1; got '0.2'"):
+        predict(model, [x], split="test", mc_samples=5, mc_dropout="0.2")
+    with pytest.raises(BadInput, match="a batch of the 'test' split is empty"):
+        predict(chain(), [x[:0]], split="test", mc_samples=5)
     with pytest.raises(BadInput, match=r"no dropout module .* put one before the head with mc_dropout=\.\.\."):
         predict(model, [x], split="test", mc_samples=5)

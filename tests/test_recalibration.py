@@ -1,5 +1,7 @@
 """Temperatures inside and around a mean of members, and what they do, against definitions written out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -96,7 +98,18 @@ def test_refusals(unchecked):
         recalibrate(sampled(50, split="test"), good)
     with pytest.raises(SplitMisuse, match="reported on test examples; these are from 'certification'"):
         recalibrate(good, sampled(50, split="certification"))
-    with pytest.raises(BadInput, match="both with members or neither"):
+    with pytest.raises(SplitMisuse, match="reported on test examples; these are from 'ood'"):
+        recalibrate(good, sampled(50, split="ood"))
+    with pytest.raises(BadInput, match="as many members or none"):
+        recalibrate(good, sampled(50, members=4, split="test"))
+    with pytest.raises(SplitMisuse, match="other examples than those that its temperature is fitted to"):
+        recalibrate(good, sampled(50))
+    half = replace(sampled(50, seed=2), data="a"), replace(sampled(50, seed=3), data="a")
+    with pytest.raises(SplitMisuse, match="other examples than those that its temperature is fitted to"):
+        recalibrate(*half)
+    with pytest.raises(BadInput, match="of one network, under dropout with the same samples, rate and seed"):
+        recalibrate(replace(good, model="a"), replace(sampled(50, seed=1, split="test"), model="b"))
+    with pytest.raises(BadInput, match="as many members or none"):
         recalibrate(good, predictions(50, 3))
     with pytest.raises(BadInput, match="'inside' the mean over members or 'around' it; got 'outside'"):
         recalibrate(good, sampled(50, split="test"), where="outside")

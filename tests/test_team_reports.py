@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from prudent.errors import BadInput, SplitMisuse
-from prudent.team_reports import Price, compare_team
+from prudent.team_reports import Price, _limits, compare_team
 from prudent.types import Predictions
 from tests.test_diversity import pool
 
@@ -69,3 +70,43 @@ def test_refusals():
         compare_team(members, {"team": (0, 1)}, best=3)
     with pytest.raises(BadInput, match="a pool of 3 members needs as many prices; got 1"):
         compare_team(members, {"team": (0, 1)}, best=0, prices=[Price(macs=1.0)])
+
+
+def test_all_sides_answer_the_same_examples_under_names_of_their_own():
+    members, others = pool(3, split="test"), pool(3, split="test", seed=5)
+    with pytest.raises(BadInput, match="the same examples in the same order"):
+        compare_team(members, {"team": (0, 1)}, best=0, dense=others[0])
+    short = Predictions(logits=strangers(1)[0].logits[:9], split="ood")
+    with pytest.raises(BadInput, match="same number of examples"):
+        compare_team(members, {"team": (0, 1)}, best=0, dense=members[0], ood=strangers(3), dense_ood=short)
+    for name in ("pool", "best member", "dense"):
+        with pytest.raises(BadInput, match=f"name the team '{name}' otherwise"):
+            compare_team(members, {name: (0, 1)}, best=0)
+
+
+def test_limits_of_the_change_are_those_of_the_examples_on_which_they_differ():
+    members, dense = pool(4, split="test", accuracy=0.3), pool(5, split="test")[4]
+    sides = compare_team(members, {"team": (0, 2)}, best=3, dense=dense)
+    team, labels = sides[0], dense.labels
+    own = np.mean([members[i].probabilities for i in (0, 2)], axis=0).argmax(axis=1) == labels
+    gained, lost = (own & (dense.decisions != labels)).sum(), (~own & (dense.decisions == labels)).sum()
+    assert team.change == pytest.approx((gained - lost) / 200)
+
+    def limit(k, side):
+        # of a binomial with the limit as its rate, 1.25 % lie at k or beyond
+        return binomtest(int(k), 200).proportion_ci(1 - 2 * 0.0125, method="exact")[side]
+
+    assert team.change_lo == pytest.approx(limit(gained, 0) - limit(lost, 1))
+    assert team.change_hi == pytest.approx(limit(gained, 1) - limit(lost, 0))
+    assert sides[-1].change_lo < 0 < sides[-1].change_hi
+    assert compare_team(members, {"team": (0, 2)}, best=3)[0].change_lo is None
+
+
+def test_limits_of_the_change_hold_as_often_as_they_say():
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(400):
+        draw = rng.random(150)
+        right, dense = draw < 0.7, (draw < 0.6) | (draw > 0.85)  # truly 0.05 less often right
+        lo, hi = _limits(right, dense)
+        missed += not lo <= -0.05 <= hi
+    assert missed <= 20

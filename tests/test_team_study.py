@@ -135,6 +135,8 @@ def test_the_command_writes_a_team_that_answers_as_its_members(folder, tmp_path,
     assert told["chosen"]["team"] == list(expected["choices"]["team"]["team"])
     side = next(s for s in expected["sides"] if s["name"] == "team")
     assert told["sides"][0]["metrics"]["error"] == side["metrics"]["error"]
+    for mine, theirs in ((told["sides"][0], side), (told["sides"][-1], expected["sides"][-1])):
+        assert mine["metrics"]["auroc_max_prob"]["value"] == pytest.approx(theirs["metrics"]["auroc_max_prob"]["value"])
     assert told["sides"][0]["price"] == pytest.approx(side["price"])
     test = [answers(folder, expected["pool"][i], "test") for i in told["chosen"]["team"]]
     inputs = load_data("digits", {"validation": 200, "certification": 100, "test": 200}).test.inputs
@@ -156,6 +158,39 @@ def test_a_team_in_its_run_is_certified_by_name(folder, tmp_path, capsys):
     said = json.loads(certificate.read_text())
     assert artefact(str(place)).fingerprint in certificate.read_text(), said
     assert run_command(["verify", str(certificate), "--network", str(place)]) == 0
+
+
+def test_a_team_elsewhere_is_not_certified_on_what_its_members_learnt_from(folder, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    away = tmp_path / "away"
+    assert run_command(["team", str(folder), "--seed", "0", "--out", str(away)]) == 0
+    for what in (away, away / "team.onnx"):
+        # the default digits are split otherwise: some of their certification examples are these networks' training
+        given = ["certify", str(what), "--alpha", "0.9", "--out", str(tmp_path / "c.json")]
+        assert run_command([*given, "--data", "digits"]) == 2
+        assert "of the train split of the run of" in capsys.readouterr().err
+        assert run_command(given) == 0
+        assert json.loads((tmp_path / "c.json").read_text())["n"] == 100
+
+
+def test_another_team_is_not_written_over_one_that_may_be_in_use(folder, tmp_path, capsys):
+    place = ["--out", str(tmp_path / "t"), "--no-onnx"]
+    for _ in range(2):
+        assert run_command(["team", str(folder), "--seed", "0", *place]) == 0
+    before = (tmp_path / "t" / "team.json").read_bytes()
+    assert run_command(["team", str(folder), "--seed", "1", *place]) == 2
+    assert "holds another team: name another folder" in capsys.readouterr().err
+    assert (tmp_path / "t" / "team.json").read_bytes() == before
+    assert all(p.name.startswith("seed0") for p in (tmp_path / "t" / "members").iterdir())
+
+
+def test_teams_of_all_seeds_stand_beside_the_dense_network_that_validation_prefers(folder, tmp_path, capsys):
+    right = [(p.decisions == p.labels).sum() for p in (answers(folder, (s, "", 0.0), "validation") for s in (0, 1))]
+    errors = [(p.decisions != p.labels).mean() for p in (answers(folder, (s, "", 0.0), "test") for s in (0, 1))]
+    assert errors[0] != errors[1]
+    assert run_command(["team", str(folder), "--out", str(tmp_path / "t"), "--no-onnx", "--json"]) == 0
+    dense = next(s for s in json.loads(capsys.readouterr().out)["sides"] if s["name"] == "dense")
+    assert dense["metrics"]["error"]["value"] == pytest.approx(errors[int(np.argmax(right))])
 
 
 def test_the_command_refuses(folder, capsys, unchecked):
@@ -185,13 +220,31 @@ def entry(beta, right, change, *, cheap=True):
 
 def test_the_verdict_takes_the_beta_that_validation_prefers():
     # on test the other one would look better
-    told = view._verdict([[entry(0.0, 90, -0.01)], [entry(0.2, 80, 0.05)]])
+    told = view._verdict([[entry(0.0, 90, -0.01)] * 2, [entry(0.2, 80, 0.05)] * 2])
     assert "worse than the dense network in every pool: −1.00 points" in told
     told = view._verdict([[entry(0.0, 80, -0.01)] * 2, [entry(0.2, 90, 0.05), entry(0.2, 90, 0.01)]])
     assert "is better than the dense network in every pool: +3.00 points (+1.00 to +5.00)" in told
     told = view._verdict([[entry(0.0, 80, -0.01), entry(0.0, 80, 0.02)]])
     assert "is not better than the dense network in every pool" in told
     assert view._verdict([[entry(0.0, 80, 0.1, cheap=False)]]).startswith("No team of two members")
+    told = view._verdict([[entry(0.0, 80, 0.1), entry(0.0, 80, 0.1, cheap=False)]])
+    timed = entry(0.0, 80, -0.03, cheap=False)
+    timed["choices"]["equal time"] = {"right": 80}
+    timed["sides"].append({**timed["sides"][0], "name": "equal time"})
+    assert view._verdict([[timed] * 2]).startswith("At equal measured time the best of these teams is worse than")
+    assert told == "Only 1 of 2 pools have a team of two members or more at equal multiply-accumulates, too few to say."
+
+
+def test_of_one_pool_the_examples_say_whether_a_gain_is_luck():
+    one = entry(0.0, 80, 0.01)
+    assert "in one pool, too few to say: +1.00 points." in view._verdict([[one]])  # as earlier results are
+    for lo, hi, word in ((-0.02, 0.04, "not clearly better or worse than"), (0.002, 0.02, "better than")):
+        for side in one["sides"]:
+            side |= {"change_lo": lo, "change_hi": hi}
+        told = view._verdict([[one]])
+        assert f"is {word} the dense network in this one pool: +1.00 points" in told
+        assert f"to +{100 * hi:.2f})" in told
+    assert view._row([one], "team")["gains"] == "+0.20 to +2.00"
 
 
 def test_a_study_without_teams_keeps_its_name_and_has_no_section(folder):

@@ -4,7 +4,14 @@ from scipy.stats import entropy as scipy_entropy
 
 from prudent.errors import BadInput
 from prudent.types import Predictions
-from prudent.uncertainty import expected_entropy, mutual_information, predictive_entropy, variation_ratio
+from prudent.uncertainty import (
+    expected_entropy,
+    mutual_information,
+    pairwise_divergence,
+    predictive_entropy,
+    reverse_mutual_information,
+    variation_ratio,
+)
 from tests.conftest import predictions
 
 
@@ -18,6 +25,8 @@ def test_against_reference(oracle):
         (expected_entropy, "expected_entropy"),
         (mutual_information, "bald_mi"),
         (variation_ratio, "variation_ratio_votes"),
+        (pairwise_divergence, "epkl"),
+        (reverse_mutual_information, "reverse_mi"),
         (lambda p: mutual_information(p) / np.log(2), "bald_bits"),
         (lambda p: predictive_entropy(p) / np.log(3), "predictive_entropy_normalised"),
         (lambda p: 1 - p.probabilities.max(axis=1), "one_minus_mean_maxclass_prob"),
@@ -25,6 +34,31 @@ def test_against_reference(oracle):
         np.testing.assert_allclose(function(p), v["expected"][key], atol=1e-6)
     # on the last example the mean decides for another class than most members: votes are counted, not the mean
     assert variation_ratio(p)[2] != v["expected"]["variation_ratio_of_mean_argmax"][2]
+
+
+def test_divergences_pair_by_pair():
+    p = predictions(20, 4, members=5, seed=3)
+    each = np.exp(p.log_probabilities)
+    pairs = [[scipy_entropy(a, b, axis=-1) for b in each] for a in each]
+    np.testing.assert_allclose(pairwise_divergence(p), np.mean(pairs, axis=(0, 1)), rtol=1e-10)
+    mean = each.mean(axis=0)
+    reverse = np.mean([scipy_entropy(mean, one, axis=-1) for one in each], axis=0)
+    np.testing.assert_allclose(reverse_mutual_information(p), reverse, rtol=1e-10)
+    np.testing.assert_allclose(pairwise_divergence(p), mutual_information(p) + reverse, rtol=1e-10)
+
+
+def test_divergences_of_members_that_agree_and_of_members_that_exclude_each_other():
+    one = 40 * predictions(20, 3, seed=1).logits
+    same = Predictions(logits=np.stack([one] * 4), split="test")
+    for function in (pairwise_divergence, reverse_mutual_information):
+        np.testing.assert_allclose(function(same), 0, atol=1e-12)
+        assert (function(same) >= 0).all()
+        with pytest.raises(BadInput, match="compares members or dropout samples"):
+            function(Predictions(logits=one, split="test"))
+    apart = Predictions(logits=np.array([[[300.0, 0.0]], [[0.0, 300.0]]], np.float32), split="test")
+    # each is certain: KL of the mean from one is ln(1/2) + 300 / 2, and of one from the other 300
+    assert reverse_mutual_information(apart) == pytest.approx([150 - np.log(2)])
+    assert pairwise_divergence(apart) == pytest.approx([150.0])
 
 
 def test_variation_ratio_by_counting():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prudent.assembling import Architecture
 from prudent.batches import Batch, Batches
+from prudent.data import DATA
 from prudent.errors import BadInput
 from prudent.examples import Example
 from prudent.files import read_file
@@ -24,7 +25,7 @@ from prudent.pruning import Pruned, prune
 from prudent.scopes import Scope
 from prudent.sources import load_data
 from prudent.splits import Data
-from prudent.team_folders import TEAM, load_team
+from prudent.team_folders import TEAM, chosen_of, load_team
 from prudent.types import Predictions
 from prudent.units import Granularity
 
@@ -40,8 +41,9 @@ class Artefact:
         name: the same, shortened to what tells it from its neighbours.
         sparsity: fraction of its prunable units that were removed; 0 where the file does not say.
         fingerprint: sha256 of an ONNX file, or a network's `prudent.identity.identity`.
-        data: loads the data set of the run that it lies in, None if it lies in none.
-        trained_on: loads the data set of the run that it lies in, whatever was named; None if it lies in none.
+        data: loads the data set of the run that it lies in, None if it lies in none; of a team, and of an ONNX file
+            beside its description, also the data set that the description names.
+        trained_on: the same, whatever was named.
         opened: gives a function inputs (n, ...) -> logits (n, classes).
     """
 
@@ -83,11 +85,12 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
         BadInput: what is no network; one whose weights are freshly drawn, which certify nothing that ships.
     """
     if Path(path).suffix == ".onnx":
-        content = read_file(Path(path))
+        content, beside = read_file(Path(path)), Path(path).parent
         check_whole(content, path)
+        run = _task_of_team(beside) if (beside / TEAM).is_file() else None
         return Artefact(
-            path=path, name=Path(path).name, sparsity=0.0, fingerprint=hashlib.sha256(content).hexdigest(), data=None,
-            opened=lambda: _onnx(content),
+            path=path, name=Path(path).name, sparsity=0.0, fingerprint=hashlib.sha256(content).hexdigest(),
+            data=run if data is None else None, trained_on=run, opened=lambda: _onnx(content),
         )  # fmt: skip
     if (Path(path) / TEAM).is_file():
         return _of_team(path, data, builder)
@@ -165,12 +168,21 @@ def _of_team(path: str, data: str | None, builder: str | None) -> Artefact:
             raise BadInput("what builds the members of a team (--build) needs the data set that they are for: --data")
         loaded = load_data(data, {})
         build = Architecture(name=builder, shape=loaded.shape, classes=len(loaded.classes), options={}).build
-    team, run = load_team(path, build=build), data_of_run(Path(path))
+    team, run = load_team(path, build=build), _task_of_team(Path(path))
     return Artefact(
         path=path, name=Path(path).name, sparsity=team.sparsity, fingerprint=identity(team.model),
         data=run if data is None else partial(load_data, data, {}), trained_on=run,
         opened=lambda: _torch(load_team(path, build=build).model),
     )  # fmt: skip
+
+
+def _task_of_team(folder: Path) -> Callable[[], Data] | None:
+    """The data set that a team's members learnt from: that of the run around it, or the one that it names."""
+    run = data_of_run(folder)
+    task = chosen_of(folder).get("task")
+    if run is not None or not isinstance(task, Mapping) or task.get("name") not in DATA:
+        return run
+    return partial(load_data, str(task["name"]), dict(task.get("options", {})))
 
 
 def _module(named: Named) -> nn.Module:

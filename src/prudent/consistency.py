@@ -78,9 +78,11 @@ def comparable(method: "Method", other: "Method") -> bool:
 
 
 def doubt_problems(asked: "Evaluation") -> Iterator[str]:
-    """What of [evaluation] belongs to a Laplace approximation that is not asked for."""
+    """What of [evaluation] belongs to a Laplace approximation that is not asked for, or is asked for twice."""
     if asked.laplace_weights is not None and asked.laplace != "subnetwork":
         yield 'evaluation.laplace_weights says how large a subnetwork is: it needs laplace = "subnetwork"'
+    if asked.mc_dropout is not None and asked.mc_samples is not None:
+        yield "evaluation.mc_dropout says how many samples are drawn: leave mc_samples out"
     if asked.laplace_samples is not None and asked.laplace is None:
         yield 'evaluation.laplace_samples needs laplace = "last_layer" or "subnetwork"'
 

@@ -11,6 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.copying import duplicate
 from prudent.dropout_graph import Halves, drops, halve
+from prudent.dropout_traces import forget, keep, recalled
 from prudent.errors import BadInput, UnknownName
 from prudent.heads import head_of
 from prudent.network import is_sequence, logits_of, run
@@ -42,7 +43,8 @@ def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str, bool]:
     What comes before the first active dropout is computed once for each example, and the rest sees all samples as one
     large batch, in blocks of bounded memory. Every sample of every example has masks of its own. The cut is found from
     the layers of a plain network, else from its graph (torch.export), and is tried on the inputs: both halves must
-    say what the network says, and to an example the same whatever stands beside it.
+    say what the network says, and to an example the same whatever stands beside it. A graph is kept for the next call,
+    and made anew once anything about the network has changed.
 
     Args:
         model: in evaluation mode; its active dropouts are its modules of torch with a rate above 0.
@@ -55,13 +57,11 @@ def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str, bool]:
     if parts is not None:
         return partial(_sample_parts, model, parts), "", True
     try:
-        pair = torch.cat([inputs, (inputs / 2).to(inputs.dtype)]) if len(inputs) == 1 else inputs
-        halves = halve(model, pair)
-        if halves is None:  # whoever compares the samples will find it
-            return partial(_sample_passes, model), "", False
-        _check_halves(model, halves, pair)
+        halves = _traced(model, torch.cat([inputs, (inputs / 2).to(inputs.dtype)]) if len(inputs) == 1 else inputs)
     except BadInput as error:
         return partial(_sample_passes, model), str(error), False
+    if halves is None:  # whoever compares the samples will find it
+        return partial(_sample_passes, model), "", False
     return partial(_sample_halves, halves), "", True
 
 
@@ -90,8 +90,8 @@ def with_dropout(model: nn.Module, *, rate: float, example: Tensor, layer: str |
         BadInput: a rate outside (0, 1); the answer is not that of one linear layer, and none is named.
         UnknownName: no linear layer of that name.
     """
-    if not 0 < rate < 1:
-        raise BadInput(f"a dropout rate lies between 0 and 1; got {rate}")
+    if not isinstance(rate, (int, float)) or not 0 < rate < 1:
+        raise BadInput(f"a dropout rate lies between 0 and 1; got {rate!r}")
     copied = duplicate(model)
     if isinstance(copied, fx.GraphModule):
         _insert(copied, rate)
@@ -155,6 +155,23 @@ def _by_example(module: nn.Module) -> bool:
     flat = type(module) is nn.Flatten and module.start_dim == 1
     hooked = bool(module._forward_hooks or module._forward_pre_hooks)
     return (plain or flat or type(module) is nn.Identity) and not hooked
+
+
+def _traced(model: nn.Module, inputs: Tensor) -> Halves | None:
+    """The network's halves, tried on these inputs: those of the last time if nothing has changed, or else new ones."""
+    known = recalled(model, inputs)
+    if known is not None:
+        try:
+            _check_halves(model, known, inputs)
+        except BadInput:
+            forget(model)
+        else:
+            return known
+    halves = halve(model, inputs)
+    if halves is not None:
+        _check_halves(model, halves, inputs)
+        keep(model, inputs, halves)
+    return halves
 
 
 def _sample_parts(model: nn.Module, parts: Sequence[nn.Module], inputs: Tensor, samples: int) -> Tensor:

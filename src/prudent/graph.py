@@ -118,6 +118,13 @@ class _Maker:
         """Steps of the dense training to which a method rewinds."""
         return sorted({method.rewind_step for method in self.study.methods if method.rewind == "step"})
 
+    @property
+    def dropout(self) -> dict[str, Any]:
+        """What is asked of dropout samples."""
+        asked = self.study.evaluation
+        whole = None if asked.mc_dropout is None else asked.mc_dropout.model_dump()
+        return {"mc_samples": asked.samples} | ({} if whole is None else {"mc_dropout": whole})
+
     def modules(self, kind: str, *more: tuple[str, str]) -> str:
         """Hash of the code of a kind of cell and of the methods that it loads by name."""
         study = self.study
@@ -169,7 +176,7 @@ class _Maker:
         strangers = [("data", study.data.ood)] if study.data.ood else []
         predictions = Cell(
             kind="predictions",
-            options=options | {"ood": ood, "mc_samples": study.evaluation.mc_samples},
+            options=options | {"ood": ood} | self.dropout,
             inputs={"network": network.key},
             data=(self.data.task, self.data.ood),
             code=self.modules("predictions", *strangers),
@@ -210,7 +217,7 @@ class _Maker:
         if asked.maps is not None and self.seed == self.study.certification.declared.seed:
             found["maps"] = Cell(
                 kind="maps",
-                options=base | {"maps": asked.maps, "mc_samples": asked.mc_samples},
+                options=base | {"maps": asked.maps} | self.dropout,
                 inputs={"network": network.key},
                 data=(self.data.task,),
                 code=self.modules("maps"),

@@ -16,11 +16,13 @@ from prudent.calibration_variants import (
 )
 from prudent.errors import BadInput
 from prudent.proper_scores import brier_parts
+from prudent.recalibration import recalibrate
 from prudent.selective import augrc, aurc, coverage_at_risk, e_aurc, risk_at_coverage, risk_coverage
 from prudent.similarity import decision_agreement, distances
 from prudent.smoothing import kernel_calibration_error, smooth_ece
 from prudent.temperature import fit_temperature, scaled
 from prudent.types import Predictions
+from prudent.uncertainty import pairwise_divergence, reverse_mutual_information
 
 RISK = 0.01
 """Error rate at which a coverage is reported."""
@@ -80,6 +82,43 @@ def _after_temperature(predictions: Predictions, validation: Predictions, bins: 
         "temperature": temperature,
         "ece_after_temperature": ece(after, bins=bins),
         "nll_after_temperature": nll(after),
+    }
+
+
+def dropout_family(test: Predictions, *, validation: Predictions, bins: int = 15) -> dict[str, float]:
+    """What samples under dropout say beyond `prudent.evaluate`, and what a temperature inside their mean changes.
+
+        p_T = mean over samples of softmax(z_s / T),    T of the lowest NLL on validation examples
+
+    Args:
+        test: samples, with labels.
+        validation: of the same network under the same dropout, with labels, to fit the temperature to.
+        bins: of the calibration errors.
+
+    Returns: name -> value. `pairwise_divergence` and `reverse_mutual_information` (nats, means over examples) and
+        `temperature` have no better direction; `uce`, and NLL, ECE and UCE `_after_temperature`, are better lower.
+        Without temperature and what follows from it where none is best.
+
+    Raises:
+        SplitMisuse: predictions of other splits, as in `recalibrate`.
+        BadInput: predictions without members or labels, or of two networks.
+    """
+    found = {
+        "pairwise_divergence": float(pairwise_divergence(test).mean()),
+        "reverse_mutual_information": float(reverse_mutual_information(test).mean()),
+        "uce": uce(test, bins=bins),
+    }
+    try:
+        after = recalibrate(validation, test, bins=bins)
+    except BadInput as error:
+        if "no temperature" not in str(error):
+            raise
+        return found
+    return found | {
+        "temperature": after.temperature,
+        "nll_after_temperature": after.nll_after,
+        "ece_after_temperature": after.ece_after,
+        "uce_after_temperature": after.uce_after,
     }
 
 

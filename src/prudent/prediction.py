@@ -1,5 +1,7 @@
 """(network, batches) -> Predictions: the only bridge from networks to statistics."""
 
+import hashlib
+import operator
 from collections.abc import Iterable
 
 import numpy as np
@@ -34,14 +36,16 @@ def predict(
         model: answers logits (n, classes). Not changed.
         batches: inputs with labels, or inputs alone; read once.
         split: what the examples are for; may be left out for Batches that know it, and must not contradict them.
-        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only dropout is
-            active then; batch normalisation and everything else stay in evaluation mode. What comes before the first
-            dropout is computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
+        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only modules of
+            dropout are active then; batch normalisation and everything else stay in evaluation mode, also dropout
+            inside attention and recurrent layers, and functional dropout. What comes before the first dropout is
+            computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
         mc_dropout: for a network without dropout, the rate of one that is put before its head, in (0, 1).
         seed: for dropout; the global generators are not touched. Its samples are the same for the same seed, batches,
             version of prudent and machine.
 
-    Returns: logits (n, classes), or (mc_samples, n, classes), with fingerprints of examples and network.
+    Returns: logits (n, classes), or (mc_samples, n, classes), with fingerprints of examples and network. Under dropout
+    the network's is another one: what is certified of the samples is not true of the network alone.
 
     Raises:
         BadInput: no batches, some with and some without labels, a network that does not run on them or does not answer
@@ -62,6 +66,8 @@ def predict(
     with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
             inputs, truth = parted(batch)
+            if mc_samples is not None and not len(inputs):
+                raise BadInput(f"a batch of the {split!r} split is empty: dropout samples need at least one example")
             labels += [] if truth is None else [truth]
             inputs = inputs.to(device)
             if mc_samples is not None and sample is None:
@@ -83,7 +89,7 @@ def predict(
         labels=torch.cat(labels).cpu().numpy().astype(np.int64) if labels else None,
         split=split,
         data=batches.data if isinstance(batches, Batches) else "",
-        model=identity(model),
+        model=identity(model) if mc_samples is None else _sampled_name(model, mc_samples, mc_dropout, seed),
     )
 
 
@@ -117,6 +123,12 @@ def split_of(batches: Iterable[Batch], split: Split | None) -> Split:
     return known
 
 
+def _sampled_name(model: nn.Module, mc_samples: int, mc_dropout: float | None, seed: int) -> str:
+    """Fingerprint of a network under dropout, which decides otherwise than the network alone."""
+    about = f"dropout\n{identity(model)}\n{int(mc_samples)}\n{mc_dropout}\n{seed}"
+    return hashlib.sha256(about.encode()).hexdigest()
+
+
 def _sampler(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> tuple[Sampler, bool]:
     few = inputs[:FEW].clone()  # a network may write over them
     with seeded(0):  # what is tried here must not move what is drawn later
@@ -133,7 +145,9 @@ def _check_dropout(model: nn.Module, mc_samples: int | None, mc_dropout: float |
         if mc_dropout is not None:
             raise BadInput("mc_dropout is the rate of dropout samples: say how many with mc_samples=...")
         return
-    if mc_samples < 2:
+    if not hasattr(mc_samples, "__index__"):
+        raise BadInput(f"mc_samples is a whole number of 2 or more; got {mc_samples!r}")
+    if operator.index(mc_samples) < 2:
         raise BadInput(f"dropout samples are compared with each other: mc_samples must be 2 or more; got {mc_samples}")
     present = any(drops(module) for module in model.modules())
     if mc_dropout is not None and present:

@@ -11,6 +11,7 @@ from prudent.catalogue import check_options
 from prudent.cells._shared import example_of
 from prudent.cells.maps import check_plane
 from prudent.corrupting import check_images
+from prudent.dropout_graph import drops
 from prudent.errors import BadInput
 from prudent.given_weights import give_weights, weights_hash
 from prudent.graph import Fingerprints
@@ -89,11 +90,21 @@ def preflight(study: Settings) -> Ready:
         )
     prunable(model)
     _try_training(study, data, model)
-    if study.evaluation.mc_samples is not None:
-        predict(model, data.validation.batches(8), mc_samples=2)
+    _try_dropout(study, data, model)
     _try_doubts(study, data, model)
     _try_pruning(study, data, model)
     return Ready(data=data, ood=ood, weights=weights, suite=ready_suite(study, data))
+
+
+def _try_dropout(study: Settings, data: Data, model: nn.Module) -> None:
+    asked, rate = study.evaluation.mc_dropout, None
+    if asked is not None:
+        rate, present = asked.rate, any(drops(module) for module in model.modules())
+        if present == (rate is not None):
+            has, do = ("has dropout", "leave rate out") if present else ("has none", "set rate, or its option dropout")
+            raise BadInput(f"evaluation.mc_dropout: model {study.model.name!r} {has} of its own: {do}")
+    if study.evaluation.samples is not None:
+        predict(model, data.validation.batches(8), mc_samples=2, mc_dropout=rate)
 
 
 def _try_doubts(study: Settings, data: Data, model: nn.Module) -> None:
@@ -116,6 +127,8 @@ def _check_labels(study: Settings, data: Data) -> None:
         needs["validation"] = "patience needs them"
     if study.teams is not None:
         needs["validation"] = "choosing teams needs them"
+    if study.evaluation.mc_dropout is not None:
+        needs["validation"] = "the temperature of dropout samples needs them"
     for split, why in needs.items():
         if data.splits[split].labels is None:
             raise BadInput(f"data set {study.data.name!r} has no labels in its {split} split: {why}")

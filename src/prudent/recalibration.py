@@ -55,18 +55,27 @@ def recalibrate(
         bins: of the calibration errors, equal width.
 
     Raises:
-        SplitMisuse: `validation` is of another split, `test` of certification or train.
-        BadInput: no labels, members in one and none in the other, or no temperature is best (see `fit_temperature`).
+        SplitMisuse: `validation` is of another split; `test` of certification, train or ood, or the same examples.
+        BadInput: no labels, predictions of two networks, members in one and none or other numbers in the other, or no
+            temperature is best (see `fit_temperature`).
 
     Source: Laves et al. 2019, "Well-calibrated Model Uncertainty with Temperature Scaling for Dropout Variational
     Inference", arXiv:1909.13550; around: Guo et al. 2017, arXiv:1706.04599, of the mean probability.
     """
     if where not in ("inside", "around"):
         raise BadInput(f"a temperature is 'inside' the mean over members or 'around' it; got {where!r}")
-    if test.split in ("certification", "train"):
+    if test.split in ("certification", "train", "ood"):
         raise SplitMisuse(f"a recalibration is reported on test examples; these are from {test.split!r}")
-    if (validation.members is None) != (test.members is None) or validation.classes != test.classes:
-        raise BadInput("validation and test predictions are of one network: both with members or neither, same classes")
+    known = test.data and test.data == validation.data
+    if test.split == validation.split and (known or np.array_equal(test.logits, validation.logits)):
+        raise SplitMisuse("a recalibration is reported on other examples than those that its temperature is fitted to")
+    if validation.model and test.model and validation.model != test.model:
+        raise BadInput(
+            "validation and test predictions are of one network, under dropout with the same samples, rate and seed; "
+            "these are of two"
+        )
+    if validation.members != test.members or validation.classes != test.classes:
+        raise BadInput("validation and test predictions are of one network: as many members or none, same classes")
     if where == "around":
         validation, test = _joined(validation), _joined(test)
     temperature = fit_temperature(validation)

@@ -19,6 +19,7 @@ from prudent.evaluation import evaluate, worst_class_error
 from prudent.graph import DENSE, Graph
 from prudent.loss_tables import losses
 from prudent.masks import Mask
+from prudent.measure_families import dropout_family
 from prudent.networks import DESCRIPTION, NUMBERS, PLAN, mask_in
 from prudent.resplitting import resplit
 from prudent.run_folder import certificate_file, network_folder
@@ -212,7 +213,17 @@ def _measured(finished: Finished, seed: int, method: str, sparsity: float) -> di
         found["ood_decisions"] = np.bincount(ood.decisions, minlength=ood.classes).tolist()
     if test_mc is not None:
         found["mc_metrics"] = _plain(evaluate(test_mc, ood=ood_mc, bins=bins))
+        found["mc_metrics"] |= _after_temperature(test_mc, ask("validation_mc"), bins)
     return found | _doubts(finished, seed, method, sparsity)
+
+
+def _after_temperature(test: Predictions, validation: Predictions | None, bins: int) -> dict[str, dict[str, Any]]:
+    """What a study that asks for all of dropout measures beside `evaluate`."""
+    if validation is None:
+        return {}
+    family = dropout_family(test, validation=validation, bins=bins)
+    described = ("pairwise_divergence", "reverse_mutual_information", "temperature")
+    return _plain({k: Metric(value=v, better="neither" if k in described else "lower") for k, v in family.items()})
 
 
 def _doubts(finished: Finished, seed: int, method: str, sparsity: float) -> dict[str, Any]:

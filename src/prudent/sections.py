@@ -153,13 +153,31 @@ class Suite(Table):
     )
 
 
+class Dropout(Table):
+    """[evaluation.mc_dropout]: what every network says while dropout stays on. `mc_dropout = 100` sets the samples."""
+
+    samples: int = Field(100, ge=2, description="of every network, on validation and test examples and strangers")
+    rate: Probability | None = Field(
+        None, description="of a dropout that is put before the head of every network; for architectures without any"
+    )
+
+
 class Evaluation(Table):
     """[evaluation]: what is measured."""
 
-    _later = ("compare_with", "laplace", "laplace_weights", "laplace_samples", "maps", "suite", "suite_options")
+    _later = (
+        "compare_with", "laplace", "laplace_weights", "laplace_samples", "maps", "suite", "suite_options", "mc_dropout",
+    )  # fmt: skip
 
     bins: int = Field(15, ge=1, le=1000, description="equal-width bins of confidence for the ECE")
-    mc_samples: int | None = Field(None, ge=2, description="dropout samples; needs a network with dropout")
+    mc_samples: int | None = Field(
+        None, ge=2, description="dropout samples, for doubt on the task and on strangers; needs a network with dropout"
+    )
+    mc_dropout: Dropout | None = Field(
+        None,
+        description="all that dropout samples say, in mc_samples' place: their number, or the table "
+        "[evaluation.mc_dropout]",
+    )
     latency_batch: int = Field(64, ge=1, description="examples in a timed pass")
     latency_turns: int = Field(30, ge=3, description="timed passes, in turn with the dense network")
     compare_with: str | None = Field(
@@ -195,10 +213,18 @@ class Evaluation(Table):
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, given: Any) -> Any:  # noqa: ANN401 (raw TOML)
-        """With a suite, all of its options are written out."""
-        if isinstance(given, dict) and given.get("suite") is not None:
-            return {"suite_options": {}, **given}
+        """With a suite, all of its options are written out; a number of dropout samples is their table."""
+        if not isinstance(given, dict):
+            return given
+        given = {"suite_options": {}, **given} if given.get("suite") is not None else dict(given)
+        if type(given.get("mc_dropout")) is int:
+            given["mc_dropout"] = {"samples": given["mc_dropout"]}
         return given
+
+    @property
+    def samples(self) -> int | None:
+        """How many dropout samples are drawn, whichever key asks for them."""
+        return self.mc_samples if self.mc_dropout is None else self.mc_dropout.samples
 
 
 class Teams(Table):

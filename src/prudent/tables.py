@@ -50,7 +50,8 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     The interval is Student's t for the mean from five seeds on, and the range of the seeds with fewer; a number that
     some seed does not have is left out. Where the study compares masks, `overlap` is the share of the kept units that
     the method of compare_with keeps too, `chance` and `chance_by_layer` what `prudent.comparison` expects of luck.
-    Where networks were asked with uncertain weights, their metrics then (`laplace_`) and under dropout (`mc_`) follow.
+    Where networks were asked with uncertain weights, or for all that dropout says (evaluation.mc_dropout), their
+    metrics then (`laplace_`) and under dropout (`mc_`) follow.
     Rounded to `digits` significant digits.
 
     Args:
@@ -62,7 +63,8 @@ def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
         groups.setdefault((network["method"], network["requested"]), []).append(network)
     names = list(dict.fromkeys(name for network in results["networks"] for name in network["metrics"])) + list(COSTS)
     names += [name for name in COMPARED if any("compared" in network for network in results["networks"])]
-    if any("laplace_metrics" in network for network in results["networks"]):
+    # earlier tables of studies with samples alone do without their columns
+    if any("laplace_metrics" in n or "uce" in n.get("mc_metrics", {}) for n in results["networks"]):
         for prefix, place in DOUBTS.items():
             each = [name for network in results["networks"] for name in network.get(place, {})]
             names += [prefix + name for name in dict.fromkeys(each)]

@@ -62,7 +62,7 @@ def save_team(
         chosen: plain words and numbers about the choice, kept as they are.
 
     Raises:
-        BadInput: no members, or a name that is no name of a folder.
+        BadInput: no members, a name that is no name of a folder, or a folder that holds another team.
         PrudentError: the folder cannot be written to.
     """
     known = architectures or {}
@@ -79,9 +79,6 @@ def write_team(
     for name in members:
         _check_name(name)
     root = Path(folder)
-    for name, files in members.items():
-        for file, content in files.items():
-            write_whole(root / "members" / name / file, content)
     about = {
         "schema": SCHEMA,
         "kind": "team",
@@ -89,6 +86,12 @@ def write_team(
         "members": [{"name": name, "files": _hashes(files)} for name, files in members.items()],
         "chosen": dict(chosen or {}),
     }
+    # what was exported from the other one would lie beside this description
+    if (root / TEAM).exists() and _described(read_file(root / TEAM))["members"] != about["members"]:
+        raise BadInput(f"{root} holds another team: name another folder, or remove that one first")
+    for name, files in members.items():
+        for file, content in files.items():
+            write_whole(root / "members" / name / file, content)
     write_whole(root / TEAM, json.dumps(about | {"seal": _seal(about)}, indent=1, sort_keys=True) + "\n")
     return root
 
@@ -117,6 +120,15 @@ def load_team(folder: str | Path, *, build: Callable[[], nn.Module] | None = Non
             )
         members[name] = unpack(files, build=build)
     return Team(members=members, model=join(list(members.values())), chosen=about["chosen"])
+
+
+def chosen_of(folder: str | Path) -> Mapping[str, Any]:
+    """How the team in a folder was chosen, as it was saved, without its members.
+
+    Raises:
+        PrudentError, BadInput: as `load_team`, of the description alone.
+    """
+    return dict(_described(read_file(Path(folder) / TEAM))["chosen"])
 
 
 def _described(content: bytes) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """A chosen team beside the whole pool, its best member and the dense network, on examples that chose nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool
 
 from prudent.errors import BadInput, SplitMisuse
 from prudent.evaluation import evaluate
-from prudent.intervals import clopper_pearson
+from prudent.intervals import clopper_pearson, lower_limit, upper_limit
+from prudent.loss_tables import check_same_examples
 from prudent.tallies import check_members
 from prudent.types import Metric, Predictions
 from prudent.voting import Voting, combine, vote
@@ -15,6 +17,9 @@ from prudent.wording import percent
 
 SHOWN = ("nll", "brier", "ece", "auroc_max_prob", "auroc_entropy")
 """What is told of each side besides its error."""
+
+OWN = ("pool", "best member", "dense")
+"""Sides that every comparison has, or may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,7 @@ class Side:
             vote asked for; the others are of the mean probability, whatever the vote.
         change: error of the dense network minus this one's, on the same examples; above 0 = better than dense.
         price: of all members one after the other.
+        change_lo, change_hi: 95 % limits of the change for other examples of the same kind; None without dense.
     """
 
     name: str
@@ -50,6 +56,8 @@ class Side:
     metrics: dict[str, Metric]
     change: float | None
     price: Price | None
+    change_lo: float | None = None
+    change_hi: float | None = None
 
 
 def compare_team(
@@ -67,6 +75,9 @@ def compare_team(
     """Set chosen teams beside the whole pool, its best member and the dense network.
 
         cost(team) = members of the team / members of the pool;    MACs and time of a team: the sum of its members'
+        change = share of examples that it alone is right on - share that dense alone is right on
+
+    The limits of the change hold for the two shares together (Clopper-Pearson, a quarter of 5 % on each side of each).
 
     Args:
         members: predictions of every member of the pool on the *test* split, labelled.
@@ -82,13 +93,10 @@ def compare_team(
 
     Raises:
         SplitMisuse: predictions of another split than test; strangers that are none.
-        BadInput: members that do not belong together, places outside the pool, lists of other lengths than the pool.
+        BadInput: members, dense network or strangers that do not belong together, places outside the pool, lists of
+            other lengths than the pool, a team named as another side is.
     """
-    check_members(members)
-    for given, split in ((members, "test"), ([dense] if dense else [], "test"), (ood or [], "ood")):
-        for one in given:
-            if one.split != split:
-                raise SplitMisuse(f"teams are reported on the {split} split; these predictions come from {one.split!r}")
+    _check_sides(members, teams, dense, ood, dense_ood)
     for what, listed in (("predictions of strangers", ood), ("prices", prices)):
         if listed is not None and len(listed) != len(members):
             raise BadInput(f"a pool of {len(members)} members needs as many {what}; got {len(listed)}")
@@ -107,14 +115,44 @@ def compare_team(
         return tuple(found)
     metrics = _metrics([dense], None if dense_ood is None else [dense_ood], voting)
     found.append(Side(name="dense", members=(), cost=None, metrics=metrics, change=None, price=dense_price))
-    error = metrics["error"].value
-    return tuple(
-        Side(
-            name=side.name, members=side.members, cost=side.cost, metrics=side.metrics,
-            change=error - side.metrics["error"].value, price=side.price,
-        )
-        for side in found
-    )  # fmt: skip
+    error, right = metrics["error"].value, vote([dense], voting=voting) == dense.labels
+    compared = []
+    for side in found:
+        own = [members[i] for i in side.members] or [dense]
+        lo, hi = _limits(vote(own, voting=voting) == dense.labels, right)
+        change = error - side.metrics["error"].value
+        compared.append(replace(side, change=change, change_lo=lo, change_hi=hi))
+    return tuple(compared)
+
+
+def _limits(right: Bool[np.ndarray, " n"], dense: Bool[np.ndarray, " n"]) -> tuple[float, float]:
+    """95 % limits of how much more often one is right than the other, from the examples on which they differ."""
+    n, gained, lost = len(right), int((right & ~dense).sum()), int((~right & dense).sum())
+    tail = 0.05 / 4
+    return (
+        lower_limit(gained, n, delta=tail) - upper_limit(lost, n, delta=tail),
+        upper_limit(gained, n, delta=tail) - lower_limit(lost, n, delta=tail),
+    )
+
+
+def _check_sides(
+    members: Sequence[Predictions],
+    teams: Mapping[str, Sequence[int]],
+    dense: Predictions | None,
+    ood: Sequence[Predictions] | None,
+    dense_ood: Predictions | None,
+) -> None:
+    """Refuse what cannot stand side by side: other splits, other examples, two sides of one name."""
+    check_members(members)
+    taken = [name for name in teams if name in OWN]
+    if taken:
+        raise BadInput(f"{', '.join(OWN)} are sides of every comparison; name the team {taken[0]!r} otherwise")
+    known, strangers = [*members, *([dense] if dense else [])], [*(ood or []), *([dense_ood] if dense_ood else [])]
+    for given, split in ((known, "test"), (strangers, "ood")):
+        for one in given:
+            if one.split != split:
+                raise SplitMisuse(f"teams are reported on the {split} split; these predictions come from {one.split!r}")
+            check_same_examples(given[0], one)
 
 
 def _metrics(members: list[Predictions], ood: list[Predictions] | None, voting: Voting) -> dict[str, Metric]:

@@ -47,12 +47,12 @@ def team(
 
     results = read_results(run)
     pool = _pool(results, seed, _numbers(sparsities), dense=dense)
-    reference = next(n for n in results["networks"] if n["method"] == "" and n["seed"] in (seed, pool[0]["seed"]))
     if onnx:
         check_onnx()
+    answers = _Answers(run)
+    reference = _reference(results, seed, answers)
     prices = [_price(n, reference) for n in pool]
     costs, budget = _budget(within, prices, _price(reference, reference))
-    answers = _Answers(run)
     choice = choose_team(
         [answers.on(n, "validation") for n in pool], beta=beta, diversity=_kind(diversity), largest=largest,
         measures=HQ_MEASURES if measures is None else [word.strip() for word in measures.split(",")],
@@ -62,7 +62,8 @@ def team(
     names = names_of([(n["seed"], n["method"], n["requested"]) for n in pool])
     folder = out or run / "teams" / ("all" if seed is None else f"seed{seed}") / f"beta-{beta!r}"
     members = {names[i]: pool[i] for i in choice.team}
-    chosen = asdict(choice) | {"members": list(members), "run": results["id"]}
+    task = {key: results["study"]["data"][key] for key in ("name", "options")}
+    chosen = asdict(choice) | {"members": list(members), "run": results["id"], "task": task}
     exported = _write(run, members, folder, chosen, answers, onnx=onnx)
     if as_json:
         told = {"folder": str(folder), "chosen": chosen, "sides": [asdict(side) for side in sides], "onnx": exported}
@@ -86,17 +87,29 @@ class _Answers:
         if found is None:
             raise BadInput(f"{run} does not name a data set of prudent's own, so its networks cannot be asked again")
         self.run, self.data = run, found()
+        self.strangers = _strangers(run)
         self.known: dict[tuple[str, str], Any] = {}
 
     def on(self, network: dict[str, Any], split: str) -> Any:  # noqa: ANN401 (Predictions)
-        """Predictions of a network, an entry of the results, on a split of its run's data."""
+        """Predictions of a network, an entry of the results, on a split of its run's data, or on its strangers."""
         from prudent.artefacts import artefact
 
         address = (network["folder"], split)
         if address not in self.known:
-            batches = self.data.splits[split].batches(512)  # type: ignore[index]
+            data = self.strangers if split == "ood" and self.strangers is not None else self.data
+            batches = data.splits[split].batches(512)  # type: ignore[index]
             self.known[address] = artefact(str(self.run / network["folder"])).predict(batches)
         return self.known[address]
+
+
+def _strangers(run: Path) -> Any:  # noqa: ANN401 (Data or None)
+    """The strangers that the networks of a run were shown; None without, or where they are somebody's own."""
+    from prudent.data import DATA
+    from prudent.run_folder import read_results
+    from prudent.sources import load_data
+
+    said = read_results(run)["study"]["data"]
+    return load_data(said["ood"], said["ood_options"]) if said["ood"] in DATA else None
 
 
 def _pool(
@@ -113,6 +126,15 @@ def _pool(
     if len(pool) < 2:
         raise BadInput(f"a team is chosen from two or more networks; these options leave {len(pool)} of the run's")
     return pool
+
+
+def _reference(results: dict[str, Any], seed: int | None, answers: "_Answers") -> dict[str, Any]:
+    """The dense network to compare with: the seed's own, or of all seeds the best on validation."""
+    from prudent.focal import gather
+
+    dense: list[dict[str, Any]] = [n for n in results["networks"] if n["method"] == "" and seed in (None, n["seed"])]
+    best = int(gather([answers.on(n, "validation") for n in dense]).right.argmax())
+    return dense[best]
 
 
 def _price(network: dict[str, Any], dense: dict[str, Any]) -> "Price":
@@ -145,8 +167,11 @@ def _sides(
     from prudent.team_reports import compare_team
 
     best = int(gather([answers.on(n, "validation") for n in pool]).right.argmax())
+    shown = answers.strangers is not None
     return compare_team(
         [answers.on(n, "test") for n in pool], {"team": chosen}, best=best, dense=answers.on(reference, "test"),
+        ood=[answers.on(n, "ood") for n in pool] if shown else None,
+        dense_ood=answers.on(reference, "ood") if shown else None,
         prices=prices, dense_price=_price(reference, reference),
     )  # fmt: skip
 
@@ -185,6 +210,8 @@ def _say(members: list[str], sides: "tuple[Side, ...]") -> None:
     from prudent.wording import fixed, percent
 
     typer.echo(f"Members: {', '.join(members)}. On test:")
+    shown = "auroc_max_prob" in sides[0].metrics
+    heads = ("who", "cost", "error", "NLL", "ECE", *(["AUROC"] if shown else []), "MACs", "time")
     rows = [
         (
             side.name,
@@ -192,12 +219,13 @@ def _say(members: list[str], sides: "tuple[Side, ...]") -> None:
             percent(side.metrics["error"].value, 2),
             fixed(side.metrics["nll"].value, 4),
             fixed(side.metrics["ece"].value, 4),
+            *([fixed(side.metrics["auroc_max_prob"].value, 3)] if shown else []),
             "" if side.price is None else f"{side.price.macs:,.0f}",
             "" if side.price is None or side.price.milliseconds is None else f"{fixed(side.price.milliseconds, 2)} ms",
         )
         for side in sides
     ]
-    print_table("team", ("who", "cost", "error", "NLL", "ECE", "MACs", "time"), rows, narrow=True)
+    print_table("team", heads, rows, narrow=True)
 
 
 def _numbers(text: str | None) -> list[float] | None:

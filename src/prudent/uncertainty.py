@@ -48,6 +48,41 @@ def mutual_information(predictions: Predictions) -> Float64[np.ndarray, " n"]:
     return cut_off
 
 
+def reverse_mutual_information(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """How far the mean prediction is from its members: (n,), nats, 0 or more, without an upper limit.
+
+        M = mean over members of KL(mean of p || p_m)
+
+    The mutual information has the members first. It is 0 where all members say the same, and is larger than the mutual
+    information where a member calls almost impossible what others believe.
+
+    Raises:
+        BadInput: predictions without members.
+
+    Source: Malinin, Gales 2021, "Uncertainty Estimation in Autoregressive Structured Prediction", arXiv:2002.07650.
+    """
+    _members(predictions)
+    difference = _surprise(predictions) - predictive_entropy(predictions)
+    cut_off: Float64[np.ndarray, " n"] = np.maximum(difference, 0.0)
+    return cut_off
+
+
+def pairwise_divergence(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """Expected pairwise KL divergence of the members (EPKL): (n,), nats, 0 or more, without an upper limit.
+
+        K = mean over all pairs (i, j), also i = j, of KL(p_i || p_j) = mutual information + reverse mutual information
+
+    Raises:
+        BadInput: predictions without members.
+
+    Source: Malinin, Gales 2021, "Uncertainty Estimation in Autoregressive Structured Prediction", arXiv:2002.07650.
+    """
+    _members(predictions)
+    difference = _surprise(predictions) - expected_entropy(predictions)
+    cut_off: Float64[np.ndarray, " n"] = np.maximum(difference, 0.0)
+    return cut_off
+
+
 def variation_ratio(predictions: Predictions) -> Float64[np.ndarray, " n"]:
     """Share of members that do not vote for the class with the most votes: (n,), in [0, 1 - 1 / classes].
 
@@ -74,6 +109,12 @@ def _entropy(log_probabilities: Float64[np.ndarray, "..."]) -> Float64[np.ndarra
     result: Float64[np.ndarray, ...] = -(np.exp(log_probabilities) * log_probabilities).sum(axis=-1)
     result += 0.0  # no -0.0
     return result
+
+
+def _surprise(predictions: Predictions) -> Float64[np.ndarray, " n"]:
+    """Mean over pairs of members of the cross-entropy of one with the other."""
+    total: Float64[np.ndarray, " n"] = -(predictions.probabilities * predictions.log_probabilities.mean(axis=0)).sum(-1)
+    return total
 
 
 def _members(predictions: Predictions) -> int:

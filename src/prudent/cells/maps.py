@@ -39,7 +39,7 @@ def maps(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
 
     Args:
         options: data (two numbers for each example, two classes), model, maps (points along each side), mc_samples,
-            laplace, laplace_weights and laplace_samples (or None), seed.
+            laplace, laplace_weights and laplace_samples (or None), mc_dropout (absent, or a table with rate), seed.
         inputs: network.
 
     Returns: output maps, JSON: x and y (lowest and highest), points, examples ([x, y, class] of some test examples),
@@ -56,7 +56,9 @@ def maps(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made:
     plain = predict(model, points)
     found = {"probability": plain.probabilities[:, 1], "entropy": uncertainty.predictive_entropy(plain) / math.log(2)}
     if options["mc_samples"] is not None:
-        found |= _of_samples("mc", predict(model, points, mc_samples=options["mc_samples"], seed=options["seed"]))
+        rate = options.get("mc_dropout", {}).get("rate")
+        sampled = predict(model, points, mc_samples=options["mc_samples"], mc_dropout=rate, seed=options["seed"])
+        found |= _of_samples("mc", sampled)
     if options["laplace"] is not None:
         posterior = posterior_of(options, data, model, mask)
         found |= _of_samples(

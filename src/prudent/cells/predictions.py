@@ -16,12 +16,15 @@ def predictions(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made
     """What one network answers on validation, certification, test and OOD examples, also under dropout.
 
     Args:
-        options: data, model, ood (or None), mc_samples (or None), seed.
+        options: data, model, ood (or None), mc_samples (or None), mc_dropout (absent, or a table with rate), seed.
         inputs: network.
 
     Returns: outputs validation, certification, test, and where there are strangers ood; with mc_samples also test_mc
-    and ood_mc. Each is a safetensors file of `Predictions`.
+    and ood_mc, with mc_dropout also validation_mc. Each is a safetensors file of `Predictions`.
     """
+    asked = options.get("mc_dropout")
+    sampled = ("test", "ood") if asked is None else ("validation", "test", "ood")
+    rate = None if asked is None else asked["rate"]
     data = data_of(options)
     model = module_of(network_of(inputs["network"], architecture_of(options, data)))
     sets = {split: data.splits[split] for split in ("validation", "certification", "test")}
@@ -31,7 +34,7 @@ def predictions(options: Mapping[str, Any], inputs: Mapping[str, Input]) -> Made
     for split, examples in sets.items():
         batches = examples.batches(SIZE)
         outputs[split] = predictions_to_bytes(predict(model, batches))
-        if options["mc_samples"] is not None and split in ("test", "ood"):
-            sampled = predict(model, batches, mc_samples=options["mc_samples"], seed=options["seed"])
-            outputs[f"{split}_mc"] = predictions_to_bytes(sampled)
+        if options["mc_samples"] is not None and split in sampled:
+            found = predict(model, batches, mc_samples=options["mc_samples"], mc_dropout=rate, seed=options["seed"])
+            outputs[f"{split}_mc"] = predictions_to_bytes(found)
     return Made(outputs=outputs)

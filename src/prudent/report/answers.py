@@ -6,13 +6,14 @@ that it speaks of.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from markupsafe import Markup
 
 from prudent.report.changes import Change
 from prudent.report.sentences import join, say
 from prudent.report.writing import capital, joined
-from prudent.wording import percent, plural
+from prudent.wording import fixed, percent, plural
 
 TOO_FEW = "which two seeds cannot tell from luck"
 
@@ -169,6 +170,23 @@ def maps(title: str, sparsity: float, means: Sequence[tuple[str, float, float]])
     ]
     text = "{} at {}. How unsure over the whole map, of the most there is (dense → pruned): "
     return say(text, title, percent(sparsity)) + join(parts, ", ") + "."
+
+
+def doubt(title: str, removed: str, doubts: Sequence[list[float]], gaps: Sequence[list[float]]) -> Markup:
+    """What becomes of doubt under dropout, and of the gap between entropy and errors at a temperature.
+
+    Args:
+        title, removed: of the method, and how much it removed.
+        doubts: mutual information of the dense and of the pruned networks, one value for each seed.
+        gaps: UCE of the pruned networks before and after the temperature; empty lists where there is none.
+    """
+    before, after = (fmean(values) for values in doubts)
+    text = "Dropout samples of {} with {} removed contradict each other by {} nats on average, those of dense by {}"
+    parts = [say(text, title, removed, fixed(after, 3), fixed(before, 3))]
+    if all(gaps):
+        points = [fixed(100 * fmean(values), 1) for values in gaps]
+        parts.append(say("; entropy and errors of the pruned are {} points apart, {} after a temperature", *points))
+    return join(parts, "") + "."
 
 
 def changed(title: str, sparsity: float, found: Sequence[Change]) -> Markup:

@@ -197,8 +197,8 @@ def _strangers(run: Run) -> Point:
 def _dropout(run: Run) -> Point:
     text = "Doubt under dropout"
     if not run.has_dropout:
-        return Point("missing", text, "Not part of this study: set mc_samples, with a network that has dropout.")
-    return Point("met", text, f"{run.study['evaluation']['mc_samples']} samples")
+        return Point("missing", text, "Not part of this study: set evaluation.mc_dropout.")
+    return Point("met", text, f"{run.samples} samples")
 
 
 def _shifts(run: Run) -> Point:  # noqa: ARG001 (not in a run yet)

@@ -19,7 +19,7 @@ class Entry:
     name: str
     text: str
     needs: Literal[
-        "", "ood", "dropout", "seeds", "weights", "control", "rewind", "compared", "resplits", "teams", "suite"
+        "", "ood", "dropout", "doubt", "seeds", "weights", "control", "rewind", "compared", "resplits", "teams", "suite"
     ] = ""
 
 
@@ -106,6 +106,19 @@ GLOSSARY = {
         "How much the network contradicts itself when dropout stays on at prediction: its doubt about its own weights, "
         "in nats. 0 where all samples agree.",
         "dropout",
+    ),
+    "uce": Entry(
+        "Entropy and errors apart (UCE)",
+        "Average difference between the entropy, as a share of the most there can be, and how often the network is "
+        "wrong, over equal-width bins of entropy. 0 says that uncertainty is the error rate. A network that is well "
+        "calibrated need not have 0.",
+        "doubt",
+    ),
+    "inside": Entry(
+        "Temperature inside the mean",
+        "One number that divides the logits of every dropout sample before their probabilities are averaged. Above 1: "
+        "the samples were too sure. It changes how far they agree, and may change decisions.",
+        "doubt",
     ),
     "macs": Entry(
         "Multiply-adds (MACs)",
@@ -200,6 +213,7 @@ def glossary(run: Run) -> dict[str, Entry]:
         "": True,
         "ood": run.has_ood,
         "dropout": run.has_dropout,
+        "doubt": all("uce" in network.get("mc_metrics", {}) for network in run.results["networks"]),
         "seeds": len(run.seeds) > 1,
         "weights": any(m.granularity == "weight" for m in run.methods),
         "control": any(m.control_of is not None for m in run.methods),

@@ -162,6 +162,14 @@ class Run:
         return "ood" in self.data
 
     @property
+    def samples(self) -> int | None:
+        """How many dropout samples were drawn of every network, None without."""
+        asked = self.study["evaluation"]
+        whole: int | None = (asked.get("mc_dropout") or {}).get("samples")
+        few: int | None = asked["mc_samples"]
+        return few if whole is None else whole
+
+    @property
     def has_dropout(self) -> bool:
         """Whether the networks were also asked under dropout."""
         return all("mc_metrics" in n for n in self.results["networks"])

@@ -15,6 +15,7 @@ from prudent.report.views import (
     changed,
     confidence,
     cost,
+    doubt,
     layers,
     maps,
     proof,
@@ -52,6 +53,7 @@ SECTIONS = (
     Section(
         "strangers", "What does it make of things it should not know?", "Things it should not know", strangers.view
     ),
+    Section("doubt", "What does it say under dropout?", "Under dropout", doubt.view),
     Section("maps", "Where does it doubt?", "Where does it doubt?", maps.view),
     Section("beyond", "Beyond accuracy: what else was lost?", "Beyond accuracy", beyond.view),
     Section("changed", "What changed most?", "What changed most?", changed.view),

@@ -35,7 +35,7 @@ def view(run: Run) -> dict[str, Any] | None:
         "second": second,
         "sides": pictures.png(bytes(range(256)) * 256, 256, pictures.SIDES),
         "doubts": pictures.png(bytes(range(256)) * 256, 256, pictures.DOUBT),
-        "samples": run.study["evaluation"]["mc_samples"],
+        "samples": run.samples,
         "points": _points(dense["maps"]),
         "weights": dense.get("laplace", {}).get("weights"),
     }

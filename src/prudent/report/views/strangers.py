@@ -37,7 +37,7 @@ def view(run: Run) -> dict[str, Any] | None:
         "test": plural(run.data["splits"]["test"], "test example"),
         "seeds": plural(len(run.seeds), "seed"),
         "many": len(run.seeds) > 1,
-        "samples": run.study["evaluation"]["mc_samples"],
+        "samples": run.samples,
         "scores": list(SCORES.values()),
         "sure": [{"name": name, "term": term} for name, term, *_ in _sure(run)],
         "looks": for_each_look(run, _look),

@@ -22,6 +22,9 @@ NAMES = {
 }
 """Name of a side -> what the page calls it."""
 
+ONE = "95 % limits for other examples of the same kind, of this one pool"
+"""What intervals are where there is one pool."""
+
 METRICS = (("nll", "NLL"), ("ece", "ECE"), ("auroc_max_prob", "AUROC"))
 
 
@@ -35,7 +38,7 @@ def view(run: Run) -> dict[str, Any] | None:
     by_beta = [[entry for entry in entries if entry["beta"] == beta] for beta in betas]
     pools = len(by_beta[0])
     first = entries[0]["choices"]["team"]
-    spread = over_seeds([0.0] * pools).interval
+    spread = over_seeds([0.0] * pools).interval or ONE
     return {
         "answer": joined([_gain(beta, found) for beta, found in zip(betas, by_beta, strict=True)]) + ".",
         "verdict": _verdict(by_beta),
@@ -72,8 +75,17 @@ def _between(found: Metric, show: Callable[[float], str]) -> str:
     return "" if found.lo is None or found.hi is None else f"{show(found.lo)} to {show(found.hi)}"
 
 
+def _over(entries: list[Entry], name: str) -> Metric:
+    """What a side gains: mean and interval over the pools; of one pool the limits over its examples."""
+    found = over_seeds(_changes(entries, name))
+    side = next(side for entry in entries if (side := _side(entry, name)) is not None)
+    if found.lo is not None or side.get("change_lo") is None:
+        return found
+    return Metric(value=found.value, lo=side["change_lo"], hi=side["change_hi"], interval=ONE, better="higher")
+
+
 def _gain(beta: float, entries: list[Entry]) -> str:
-    found = over_seeds(_changes(entries, "team"))
+    found = _over(entries, "team")
     between = _between(found, lambda gain: signed(100 * gain, 2))
     return f"pruned by {percent(beta)}, {_points(found.value)}" + (f" ({between})" if between else "")
 
@@ -83,13 +95,16 @@ def _verdict(by_beta: list[list[Entry]]) -> str:
 
     Of several betas the one counts whose teams are right most often on validation; the test split chooses nothing.
     """
-    for name, cheap in (("equal MACs", "multiply-accumulates"), ("equal time", "measured time")):
+    asked = (("equal MACs", "multiply-accumulates"), ("equal time", "measured time"))
+    for name, cheap in asked:
         whole = [entries for entries in by_beta if all(name in entry["choices"] for entry in entries)]
         if not whole:
             continue
         chosen = max(whole, key=lambda entries: sum(entry["choices"][name]["right"] for entry in entries))
         gains = _changes(chosen, name)
-        found = over_seeds(gains)
+        found = _over(chosen, name)
+        if len(gains) == 1:
+            return _of_one(cheap, found)
         between = _between(found, lambda gain: signed(100 * gain, 2))
         word = (
             "is better than the dense network in every pool"
@@ -100,7 +115,24 @@ def _verdict(by_beta: list[list[Entry]]) -> str:
         )
         told = f" ({between})" if between else ""
         return f"At equal {cheap} the best of these teams {word}: {_points(found.value)}{told}."
+    for name, cheap in asked:
+        some = max(sum(name in entry["choices"] for entry in entries) for entries in by_beta)
+        if some:
+            pools = plural(len(by_beta[0]), "pool")
+            return f"Only {some} of {pools} have a team of two members or more at equal {cheap}, too few to say."
     return "No team of two members or more is as cheap as the dense network, by multiply-accumulates or by time."
+
+
+def _of_one(cheap: str, found: Metric) -> str:
+    """The same of one pool, in which every gain is one number: what its examples allow to say."""
+    if found.lo is None or found.hi is None:
+        word = "was compared with the dense network in one pool, too few to say"
+    else:
+        clear = "better than" if found.lo > 0 else "worse than" if found.hi < 0 else "not clearly better or worse than"
+        word = f"is {clear} the dense network in this one pool"
+    between = _between(found, lambda gain: signed(100 * gain, 2))
+    told = f" ({between})" if between else ""
+    return f"At equal {cheap} the best of these teams {word}: {_points(found.value)}{told}."
 
 
 def _table(beta: float, entries: list[Entry]) -> dict[str, Any]:
@@ -117,7 +149,10 @@ def _table(beta: float, entries: list[Entry]) -> dict[str, Any]:
 def _row(entries: list[Entry], name: str) -> dict[str, Any]:
     sides = [side for entry in entries if (side := _side(entry, name)) is not None]
     right = over_seeds([1 - side["metrics"]["error"]["value"] for side in sides])
-    gain = over_seeds([side["change"] for side in sides])
+    error = sides[0]["metrics"]["error"]
+    if len(sides) == 1 and error.get("lo") is not None:
+        right = Metric(value=right.value, lo=1 - error["hi"], hi=1 - error["lo"], interval=ONE)
+    gain = _over(entries, name)
     prices = [side["price"] for side in sides]
     times = [price["milliseconds"] for price in prices if price["milliseconds"] is not None]
     return {
