@@ -9,7 +9,7 @@ import numpy as np
 from prudent.errors import BadInput
 from prudent.graph import DENSE
 from prudent.intervals import over_seeds
-from prudent.measure_families import calibration_family, distance_family, selective_family
+from prudent.measure_families import UNDEFINED, calibration_family, distance_family, selective_family
 from prudent.reallocation import churn
 from prudent.robustness import corruption_errors
 from prudent.shift_names import NOMINAL, corrupted, noisy
@@ -35,7 +35,8 @@ def network_suite(answers: Answers, address: Address) -> dict[str, Any]:
     bins = max(1, min(study.evaluation.bins, test.n // 2))
     measures = _named("calibration", calibration_family(test, validation=validation, bins=bins))
     measures |= _named("selective", selective_family(test))
-    found: dict[str, Any] = {"measures": measures, "notes": []}
+    silent = [f"{name}: {why}" for name, why in UNDEFINED.items() if f"calibration.{name}" not in measures]
+    found: dict[str, Any] = {"measures": measures, "notes": silent}
     beside = _beside(answers, address)
     if beside is not None:
         moved = churn(test, answers.on_test(beside))

@@ -25,6 +25,7 @@ from prudent.settings import Method
 from prudent.shift_names import NOMINAL
 from prudent.suite_answers import Address, Answers
 from prudent.suite_results import over_networks
+from prudent.wording import percent
 
 WIDEST = 200
 """Matrices of more classes of strangers than this are left out of the results; their largest movements are not."""
@@ -35,13 +36,20 @@ SHOWN = 12
 MOVEMENTS = 10
 
 
-def study_suite(answers: Answers, ready: Ready, networks: list[dict[str, Any]]) -> dict[str, Any]:
+def study_suite(
+    answers: Answers,
+    ready: Ready,
+    networks: list[dict[str, Any]],
+    *,
+    on_look: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
     """All that the suite found of the study's methods.
 
     Args:
         answers: the finished study.
         ready: its data.
         networks: results of each network, its "suite" among them.
+        on_look: told, in words, before each method and sparsity that is compared with dense.
 
     Returns: left_out (sentences), n (images), strangers, rows (measures of each candidate over seeds), control
         (method -> its random control), potentials, excess, reallocation, exemplars, images, changes.
@@ -63,7 +71,7 @@ def study_suite(answers: Answers, ready: Ready, networks: list[dict[str, Any]]) 
         },
         "exemplars": forgotten,
         "images": _images(answers, ready, forgotten),
-        "changes": {m.name: _by_sparsity(m, partial(_changes, answers, ready, m)) for m in study.methods},
+        "changes": {m.name: _by_sparsity(m, partial(_changes, answers, ready, m, on_look)) for m in study.methods},
     }
 
 
@@ -201,8 +209,11 @@ def _images(answers: Answers, ready: Ready, forgotten: dict[str, Any]) -> dict[s
     return {str(i): png_text(image) for i, image in zip(shown, pixels, strict=True)}
 
 
-def _changes(answers: Answers, ready: Ready, method: Method, sparsity: float) -> dict[str, Any]:
+def _changes(
+    answers: Answers, ready: Ready, method: Method, on_look: Callable[[str], None], sparsity: float
+) -> dict[str, Any]:
     """The class, corruption and strangers hurt most in the declared seed's network, tested beside all others."""
+    on_look(f"{method.name} {percent(sparsity)}, beside dense")
     seed = answers.finished.study.certification.declared.seed
     pruned, dense = (seed, method.name, sparsity), (seed, *DENSE)
     test = [answers.on_test(one) for one in (pruned, dense)]
