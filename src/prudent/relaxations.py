@@ -117,10 +117,16 @@ def _all_ends(layers: tuple[nn.Module, ...], low: Tensor, high: Tensor, inner: I
     ends: Ends = [(low.double(), high.double())]
     with torch.no_grad():
         for i, layer in enumerate(layers):
-            if inner == "crown" and isinstance(layer, nn.ReLU):
+            if inner == "crown" and isinstance(layer, nn.ReLU) and not _exact(layers[:i]):
                 ends[-1] = _tightened(layers[:i], ends)
             ends.append(after(layer, *ends[-1]))
     return ends
+
+
+def _exact(layers: tuple[nn.Module, ...]) -> bool:
+    """Whether intervals are exact behind these layers: one linear map of a box, and scalings of single values."""
+    mixing = [layer for layer in layers if not isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten))]
+    return len(mixing) <= 1 and all(isinstance(layer, AFFINE) for layer in mixing)
 
 
 def _tightened(layers: tuple[nn.Module, ...], ends: Ends) -> tuple[Tensor, Tensor]:

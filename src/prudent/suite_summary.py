@@ -63,7 +63,7 @@ def study_suite(
         "n": answers.wrong((study.seeds[0], *DENSE), NOMINAL).size if answers.has("shifted") else 0,
         "strangers": [_about(one) for one in ready.suite.strangers],
         "rows": list(_rows(answers, networks)),
-        "control": {m.control_of: m.name for m in study.methods if m.control_of and m.score == "random"},
+        "control": {m.control_of: m.name for m in study.methods if m.control_of and _at_random(m)},
         "potentials": {m.name: potentials_of(answers, m) for m in study.methods},
         "excess": {m.name: excess_of(answers, m) for m in study.methods},
         "reallocation": {
@@ -108,6 +108,11 @@ def excess_of(answers: Answers, method: Method) -> dict[str, Any]:
             fit = excess_error(nominal, answers.errors(method, names), method.sparsities)
             found[shift] = {"slope": asdict(fit.slope), "excess": fit.excess.tolist()}
     return found
+
+
+def _at_random(control: Method) -> bool:
+    """Whether a control removes units at random: one of that name, or a copy of the counts under random scores."""
+    return control.control == "random" or (control.control is None and control.score == "random")
 
 
 def _rows(answers: Answers, networks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -147,14 +147,14 @@ GLOSSARY = {
     "exemplar": Entry(
         "Forgotten (compression-identified exemplars)",
         "Test images that most of the pruned networks decide otherwise than most of the dense ones, over the seeds. "
-        "With few seeds many of them are those that differ between any two networks; where classes tie, nothing differs.",
+        "With few seeds many of them are those that differ between any two networks. A tie is no difference.",
         "suite",
     ),
     "hurt": Entry(
         "More than luck, after looking at many",
         "Paired test on the same examples: had the two networks changed places on an example, it would have looked as "
-        "likely (of strangers, to first order). The p-value is corrected (Holm) for all classes, corruptions and sets that were looked at for this "
-        "network; not for looking at several networks.",
+        "likely (of strangers, to first order). The p-value is corrected (Holm) for all classes, corruptions and sets "
+        "that were looked at for this network; not for looking at several networks.",
         "suite",
     ),
     "rewind": Entry(
