@@ -71,6 +71,17 @@ def test_one_neuron_by_hand():
     assert ours.unstable == (1.0,)
 
 
+@pytest.mark.parametrize(("widths", "radius"), [((3, 12, 10, 8, 3), 0.15), ((3, 20, 20, 20, 20, 3), 0.4)])
+def test_the_bounds_of_an_example_are_its_own_whatever_the_batch(widths, radius):
+    for seed in range(4):
+        model = small(seed=seed, widths=widths)
+        inputs = torch.rand(9, 3, generator=torch.Generator().manual_seed(seed)).double()
+        labels = torch.zeros(9, dtype=torch.int64)
+        together = relaxed_margins(model, inputs, labels, radius=radius, box=None)
+        alone = [relaxed_margins(model, inputs[i : i + 1], labels[:1], radius=radius, box=None) for i in range(9)]
+        torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("inner", ["crown", "interval"])
 def test_a_linear_network_is_exact(inner):
     torch.manual_seed(3)

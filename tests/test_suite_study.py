@@ -26,6 +26,7 @@ from prudent.sources import load_data
 from prudent.splits import Data, Examples
 from prudent.studies import study
 from prudent.types import Predictions
+from prudent.wording import percent
 
 STUDY = """
 name = "beyond"
@@ -121,7 +122,7 @@ def test_what_comes_after_the_cells_is_told_too(again, told):
         assert steps[-1].remaining == 0
         assert [len(one.running) for one in steps] == [1] * total + [0]
     assert stages["networks measured"][0].running == ("seed 0, dense",)
-    assert stages["candidates compared"][1].running == ("magnitude 90 %, beside dense",)
+    assert stages["candidates compared"][1].running == (f"magnitude {percent(0.9)}, beside dense",)
 
 
 @pytest.fixture(scope="module")
@@ -385,7 +386,34 @@ def test_rows_are_means_over_seeds_and_in_the_table(results, again):
 def test_attacks_order_in_every_network(results):
     for one in results["networks"]:
         found = one["suite"]["measures"]
-        assert found["attack.clean"] <= found["attack.8.random"] <= found["attack.8.pgd"] <= found["attack.8.unproved"]
+        # all 30 examples that are attacked are within the 32 that linear bounds are asked about
+        chain = ("clean", "8.random", "8.pgd", "8.apgd", "8.unproved_crown", "8.unproved")
+        rates = [found[f"attack.{name}"] for name in chain]
+        assert rates == sorted(rates), (one["folder"], rates)
+
+
+def test_changes_are_paired_by_seed(results, again):
+    rows = {(row["method"], row["requested"]): row for row in results["suite"]["rows"]}
+    assert "differences" not in rows["", 0.0]
+    for method, sparsity in (("magnitude", 0.9), ("random", 0.5)):
+        found = rows[method, sparsity]["differences"]
+        for key in ("calibration.ece", "attack.8.pgd", "corruption.error", "strangers.photo_patches.energy.auroc"):
+            each = [
+                entry(results, seed, method, sparsity)["measures"][key] - entry(results, seed)["measures"][key]
+                for seed in (0, 1)
+            ]
+            assert (found[key]["value"], found[key]["lo"], found[key]["hi"]) == pytest.approx(
+                (np.mean(each), min(each), max(each))
+            )
+            assert found[key]["better"] == rows[method, sparsity]["metrics"][key]["better"]
+    table = list(csv.DictReader((again / "suite.csv").read_text().splitlines()))
+    for row in table:
+        if row["method"] == "dense":
+            assert row["change"] == row["change_lo"] == row["change_hi"] == ""
+        elif row["measure"] == "calibration.ece":
+            own = rows[row["method"], float(row["sparsity"])]["differences"]["calibration.ece"]
+            assert float(row["change"]) == pytest.approx(own["value"], rel=1e-5, abs=1e-9)
+            assert float(row["change_lo"]) <= float(row["change"]) <= float(row["change_hi"])
 
 
 def test_the_command(again, runs, capsys):

@@ -140,7 +140,11 @@ def _tightened(layers: tuple[nn.Module, ...], ends: Ends) -> tuple[Tensor, Tenso
         chosen[torch.arange(len(part)), part] = 1
         coefficients = torch.cat([chosen, -chosen]).reshape(1, -1, *low.shape[1:]).expand(len(low), *[-1] * low.ndim)
         first, second = _least(layers, ends, coefficients).chunk(2, dim=1)
-        flat_low[:, part], flat_high[:, part] = _meet((flat_low[:, part], flat_high[:, part]), first, -second)
+        own = flat_low[:, part], flat_high[:, part]
+        # of each example its own unstable neurons only: what others are in the batch must not matter
+        unstable = (own[0] < 0) & (own[1] > 0)
+        met = _meet(own, first, -second)
+        flat_low[:, part], flat_high[:, part] = (torch.where(unstable, m, o) for m, o in zip(met, own, strict=True))
     return flat_low.reshape(low.shape), flat_high.reshape(high.shape)
 
 

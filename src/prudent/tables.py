@@ -29,18 +29,24 @@ DOUBTS: Mapping[str, str] = {"mc_": "mc_metrics", "laplace_": "laplace_metrics"}
 def suite_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     """A CSV table of the suite: method, sparsity, measure, mean over seeds, lo and hi, which direction is better.
 
+    Then the difference from dense with its ends, each network beside the dense one of its seed; of dense it is empty.
+
     Args:
         results: as in results.json, of a study with a suite.
         digits: significant digits.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "sparsity", "measure", "mean", "lo", "hi", "better"])
+    ends = ("value", "lo", "hi")
+    change = ("change", "change_lo", "change_hi")
+    writer.writerow(["method", "sparsity", "measure", "mean", "lo", "hi", "better", *change])
     for row in results["suite"]["rows"]:
         for name, metric in row["metrics"].items():
-            values = [metric[key] for key in ("value", "lo", "hi")]
+            beside = row.get("differences", {}).get(name, dict.fromkeys(ends))
+            values = [one[key] for one in (metric, beside) for key in ends]
             shown = ["" if value is None else f"{value:.{digits}g}" for value in values]
-            writer.writerow([row["method"] or "dense", repr(row["requested"]), name, *shown, metric["better"]])
+            own, changed = shown[:3], shown[3:]
+            writer.writerow([row["method"] or "dense", repr(row["requested"]), name, *own, metric["better"], *changed])
     return text.getvalue()
 
 

@@ -1,5 +1,6 @@
 """What a run's suite says, as the page asks for it: measures by network, and sentences about what was hurt."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,6 +47,15 @@ class SuiteOf:
     def of(self, method: Method, i: int) -> Measures:
         """Measures of a method's i-th sparsity."""
         return self.rows[method.name, method.sparsities[i]]
+
+    def pairs(self, method: Method, i: int, key: str) -> tuple[list[float], list[float]] | None:
+        """A measure of the dense networks and of those pruned from them, by seed; None where a network lacks it."""
+        dense = {network["seed"]: network["suite"]["measures"].get(key) for network in self.run.dense_networks()}
+        own = {n["seed"]: n["suite"]["measures"].get(key) for n in self.run.networks(method, i)}
+        both = [(dense[seed], own[seed]) for seed in own]
+        if any(value is None or not math.isfinite(value) for pair in both for value in pair):
+            return None
+        return [before for before, _ in both], [after for _, after in both]
 
     def control(self, method: Method) -> Method | None:
         """The random control of a method."""

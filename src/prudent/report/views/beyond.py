@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from prudent.intervals import FEWEST, paired_over_seeds
 from prudent.report import suites
 from prudent.report.looks import for_each_look, for_each_method
 from prudent.report.measures import spread_words
 from prudent.report.palette import styles
 from prudent.report.reading import Method, Run
 from prudent.report.suites import CALLED, Measures, SuiteOf, task_name
-from prudent.report.writing import cut
+from prudent.report.writing import cut, signed
 from prudent.wording import fixed, percent, plural
 
 FIGURES = (
@@ -30,7 +31,9 @@ FIGURES = (
 ATTACKS = (
     ("random", "Error under random changes"),
     ("pgd", "Error under attack (PGD)"),
-    ("unproved", "Not proved safe"),
+    ("apgd", "Error under the strongest attack (APGD)"),
+    ("unproved_crown", "Not proved safe by linear bounds"),
+    ("unproved", "Not proved safe by intervals"),
 )
 
 TAKEN, PICTURES, ROW = 8, 8, 24
@@ -57,6 +60,7 @@ def view(run: Run) -> dict[str, Any] | None:
         "yardstick": "nominal.l2" in suite.dense,
         "sets": [one["name"] for one in found["strangers"]],
         "called": percent(CALLED),
+        "relaxed": _relaxed(suite),
         "seeds": len(run.seeds),
         "spread": spread_words(run),
         "potentials": _potential_rows(run, suite, tasks),
@@ -65,6 +69,15 @@ def view(run: Run) -> dict[str, Any] | None:
         "notes": list(dict.fromkeys(note for n in run.results["networks"] for note in n["suite"]["notes"])),
         "data": _charts(run, suite, tasks),
     }
+
+
+def _relaxed(suite: SuiteOf) -> str:
+    """What linear bounds were asked about, and how; "" where they were not."""
+    found = suite.found.get("relaxed")
+    if found is None:
+        return ""
+    inside = "" if found["inner"] == "crown" else ", the inputs of ReLUs bounded by intervals"
+    return f"the first {found['n']:,} of {found['of']:,} attacked examples{inside}"
 
 
 def _room(suite: SuiteOf, method: Method) -> Any:  # noqa: ANN401 (Markup)
@@ -87,7 +100,10 @@ def _look(suite: SuiteOf, method: Method, i: int) -> dict[str, Any]:
         "hurt": suites.hurt(changes),
         "seed": changes["seed"],
         "control": bool(control),
-        "figures": [_figure(suite.dense, own, control, *row) for row in _figures(suite)],
+        "figures": [
+            _figure(suite.dense, own, control, *row) | {"change": _change(suite, method, i, *row[1:])}
+            for row in _figures(suite)
+        ],
         "detectors": _detectors(suite, own, control),
         "taken": _taken(suite, method, i),
         "forgotten": _forgotten(suite, method, i),
@@ -105,6 +121,22 @@ def _figures(suite: SuiteOf) -> list[tuple[str, str, str]]:
 
 def _figure(dense: Measures, own: Measures, control: Measures, name: str, key: str, unit: str) -> dict[str, Any]:
     return {"name": name, "cells": [_shown(each.get(key), unit) for each in (dense, own, control)]}
+
+
+def _change(suite: SuiteOf, method: Method, i: int, key: str, unit: str) -> dict[str, Any]:
+    """Pruned less dense, each network beside the dense one of its seed; `sure` if corrected for the table's rows."""
+    pairs = suite.pairs(method, i, key)
+    if pairs is None:
+        return {"value": "", "between": "", "sure": False}
+    factor, digits = (1, 2) if unit == "number" else (100, 1 if unit == "percent" else 2)
+    found = paired_over_seeds(*pairs)
+    ends = [found.lo, found.hi]
+    sure = False
+    if len(pairs[0]) >= FEWEST:
+        whole = paired_over_seeds(*pairs, looked_at=len(_figures(suite)))
+        sure = bool((whole.lo or 0) > 0 or (whole.hi or 0) < 0)
+    between = "" if None in ends else " to ".join(signed(factor * (end or 0), digits) for end in ends)
+    return {"value": signed(factor * found.value, digits), "between": between, "sure": sure}
 
 
 def _shown(metric: dict[str, Any] | None, unit: str) -> dict[str, str]:
