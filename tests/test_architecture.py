@@ -37,7 +37,8 @@ LEVELS = {
         "spending", "splits", "store", "team_folders"),
     4: ("cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph", "preflight",
         "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies", "study_files",
-        "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables", "team_results",
+        "retraining_effects", "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables",
+        "team_results",
         "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
 }  # fmt: skip
 

@@ -21,6 +21,7 @@ from prudent.pixel_scale import scale_of
 from prudent.potential import TaskErrors, excess_error, prune_potentials
 from prudent.preflight import Ready
 from prudent.reallocation import Reallocation, exemplars, largest_movements, modal_decisions, reallocate
+from prudent.retraining_effects import retraining_effects
 from prudent.settings import Method
 from prudent.shift_names import NOMINAL
 from prudent.suite_answers import Address, Answers
@@ -53,7 +54,7 @@ def study_suite(
 
     Returns: left_out (sentences), n (images), strangers, relaxed (what linear bounds were asked about), rows (measures
         of each candidate over seeds, and their paired differences from dense), control (method -> its random control),
-        potentials, excess, reallocation, exemplars, images, changes.
+        potentials, retraining (effects of robust retraining), excess, reallocation, exemplars, images, changes.
     """
     if ready.suite is None:
         raise BadInput("this study asks for no suite")
@@ -67,6 +68,7 @@ def study_suite(
         "rows": list(_rows(answers, networks)),
         "control": {m.control_of: m.name for m in study.methods if m.control_of and _at_random(m)},
         "potentials": {m.name: potentials_of(answers, m) for m in study.methods},
+        "retraining": retraining_effects(answers),
         "excess": {m.name: excess_of(answers, m) for m in study.methods},
         "reallocation": {
             m.name: _by_sparsity(m, partial(_taken, answers, ready.suite.strangers, m)) for m in study.methods

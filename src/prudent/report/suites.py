@@ -72,6 +72,19 @@ class SuiteOf:
         return dict(self.found[what][method.name][repr(method.sparsities[i])])
 
 
+def shown(metric: dict[str, Any] | None, unit: str) -> dict[str, str]:
+    """A measure and its interval, written in its unit: "percent", "points" (100 x) or "number"."""
+    if metric is None:
+        return {"value": "", "between": ""}
+
+    def write(value: float) -> str:
+        return percent(value, 1) if unit == "percent" else fixed(100 * value if unit == "points" else value, 2)
+
+    ends = [metric["lo"], metric["hi"]]
+    between = "" if None in ends else " to ".join(write(end) for end in ends)
+    return {"value": write(metric["value"]), "between": between}
+
+
 def room(title: str, potentials: dict[str, Any]) -> Markup:
     """How far a method can prune within the tolerated errors: on the images as they are, and where it can least."""
     by_task = potentials["by_task"]

@@ -8,7 +8,8 @@ from prudent.report.looks import for_each_look, for_each_method
 from prudent.report.measures import spread_words
 from prudent.report.palette import styles
 from prudent.report.reading import Method, Run
-from prudent.report.suites import CALLED, Measures, SuiteOf, task_name
+from prudent.report.retrainings import retrained
+from prudent.report.suites import CALLED, Measures, SuiteOf, shown, task_name
 from prudent.report.writing import cut, signed
 from prudent.wording import fixed, percent, plural
 
@@ -66,6 +67,7 @@ def view(run: Run) -> dict[str, Any] | None:
         "potentials": _potential_rows(run, suite, tasks),
         "answers": for_each_method(run, lambda _, method: {"answer": _room(suite, method)}),
         "looks": for_each_look(run, lambda _, method, i: _look(suite, method, i)),
+        "retraining": [retrained(run, effect) for effect in suite.found.get("retraining", ())],
         "notes": list(dict.fromkeys(note for n in run.results["networks"] for note in n["suite"]["notes"])),
         "data": _charts(run, suite, tasks),
     }
@@ -88,7 +90,7 @@ def _room(suite: SuiteOf, method: Method) -> Any:  # noqa: ANN401 (Markup)
 def _potential_rows(run: Run, suite: SuiteOf, tasks: list[str]) -> list[dict[str, Any]]:
     found = suite.found["potentials"]
     return [
-        {"task": task_name(task), "cells": [_shown(found[m.name]["by_task"][task], "percent") for m in run.methods]}
+        {"task": task_name(task), "cells": [shown(found[m.name]["by_task"][task], "percent") for m in run.methods]}
         for task in tasks
     ]
 
@@ -120,7 +122,7 @@ def _figures(suite: SuiteOf) -> list[tuple[str, str, str]]:
 
 
 def _figure(dense: Measures, own: Measures, control: Measures, name: str, key: str, unit: str) -> dict[str, Any]:
-    return {"name": name, "cells": [_shown(each.get(key), unit) for each in (dense, own, control)]}
+    return {"name": name, "cells": [shown(each.get(key), unit) for each in (dense, own, control)]}
 
 
 def _change(suite: SuiteOf, method: Method, i: int, key: str, unit: str) -> dict[str, Any]:
@@ -137,18 +139,6 @@ def _change(suite: SuiteOf, method: Method, i: int, key: str, unit: str) -> dict
         sure = bool((whole.lo or 0) > 0 or (whole.hi or 0) < 0)
     between = "" if None in ends else " to ".join(signed(factor * (end or 0), digits) for end in ends)
     return {"value": signed(factor * found.value, digits), "between": between, "sure": sure}
-
-
-def _shown(metric: dict[str, Any] | None, unit: str) -> dict[str, str]:
-    if metric is None:
-        return {"value": "", "between": ""}
-
-    def write(value: float) -> str:
-        return percent(value, 1) if unit == "percent" else fixed(100 * value if unit == "points" else value, 2)
-
-    ends = [metric["lo"], metric["hi"]]
-    between = "" if None in ends else " to ".join(write(end) for end in ends)
-    return {"value": write(metric["value"]), "between": between}
 
 
 def _detectors(suite: SuiteOf, own: Measures, control: Measures) -> list[dict[str, Any]]:
@@ -232,7 +222,7 @@ def _has(run: Run, suite: SuiteOf, key: str) -> bool:
 def _dots(suite: SuiteOf, method: Method, tasks: list[str]) -> list[dict[str, Any]]:
     found = suite.found["potentials"][method.name]["by_task"]
     return [
-        {**{k: found[task][k] for k in ("value", "lo", "hi")}, "text": _shown(found[task], "percent")["value"]}
+        {**{k: found[task][k] for k in ("value", "lo", "hi")}, "text": shown(found[task], "percent")["value"]}
         for task in tasks
     ]
 
