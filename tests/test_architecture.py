@@ -36,9 +36,10 @@ LEVELS = {
         "recounting", "report", "rounding", "run_folder", "sections", "served_files", "settings", "sources",
         "spending", "splits", "store", "team_folders"),
     4: ("__main__", "cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph",
-        "preflight", "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies",
-        "study_files", "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables",
-        "team_results", "teaming", "terminal", "trimmed", "trimming", "verifying", "watching", "wishes"),
+        "preflight", "progress", "reevaluation", "reference", "results", "retraining_effects", "scheduling",
+        "shipping", "studies", "study_files", "suite_answers", "suite_checks", "suite_results", "suite_summary",
+        "summary", "tables", "team_results", "teaming", "terminal", "trimmed", "trimming", "verifying", "watching",
+        "wishes"),
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from prudent.damage import (
@@ -65,6 +65,8 @@ def test_drawn_signs_come_close_and_are_the_same_twice():
     assert drawn_p_value(np.zeros(5, np.int64)) == 1.0
     with pytest.raises(BadInput, match="at least one draw of signs"):
         drawn_p_value(harm, draws=0)
+    with pytest.raises(BadInput, match="of at least one sample; got sides=0"):
+        drawn_p_value(harm, sides=0)
 
 
 def test_both_are_valid_over_all_outcomes_of_no_harm():
@@ -139,12 +141,45 @@ def test_strangers_by_ranks():
     assert (look.dense, look.pruned) == (pytest.approx(1 - values[0]), pytest.approx(1 - values[1]))
     by_hand = [sum(2 * (k < o[i]) + (k == o[i]) for k in base) for i in range(25) for base, o in [(known[0], ood[0])]]
     other = [sum(2 * (k < ood[1][i]) + (k == ood[1][i]) for k in known[1]) for i in range(25)]
-    assert look.harm.tolist() == [a - b for a, b in zip(by_hand, other, strict=True)]
-    assert look.harm.sum() / (2 * 40 * 25) == pytest.approx(values[0] - values[1])
+    assert look.harm[:25].tolist() == [a - b for a, b in zip(by_hand, other, strict=True)]
+    above = [[sum(2 * (o > k) + (o == k) for o in ood[j]) for k in known[j]] for j in range(2)]
+    assert look.harm[25:].tolist() == [a - b for a, b in zip(*above, strict=True)]
+    assert look.harm[:25].sum() == look.harm[25:].sum()
+    assert look.harm.sum() / (2 * 2 * 40 * 25) == pytest.approx(values[0] - values[1])
     # only ranks within a network count
     again = stranger_look("far", (np.exp(known[1]), np.exp(ood[1])), (known[0], ood[0]))
     assert (again.harm == look.harm).all()
-    assert hits([look])[0].p_value == drawn_p_value(look.harm)
+    assert hits([look])[0].p_value == drawn_p_value(look.harm, sides=2) > drawn_p_value(look.harm)
+
+
+@pytest.mark.parametrize(("known", "ood"), [(40, 400), (400, 40), (100, 100)])
+def test_strangers_are_called_worse_told_apart_by_luck_about_as_often_as_said(known, ood):
+    """Two networks that could change places on any example, known or stranger: what one set has in common is luck."""
+    rng = np.random.default_rng(4)
+    p_values = []
+    for _ in range(300):
+        alike = rng.normal(size=known), rng.normal(size=ood) + 1
+        pruned, dense = (tuple(part + rng.normal(size=part.size) for part in alike) for _ in range(2))
+        p_values.append(drawn_p_value(stranger_look("far", pruned, dense).harm, draws=199, sides=2))
+    for delta in (0.05, 0.2, 0.5):
+        share = np.mean(np.array(p_values) <= delta)
+        assert abs(share - delta) <= 4 * np.sqrt(delta * (1 - delta) / 300), (delta, share)
+
+
+def test_strangers_as_de_long_finds_them():
+    rng = np.random.default_rng(5)
+    known, ood = rng.normal(size=150), rng.normal(size=90) + 1.5
+    dense = known + 0.3 * rng.normal(size=150), ood + 0.3 * rng.normal(size=90)
+    pruned = known + 0.5 * rng.normal(size=150), ood + 0.5 * rng.normal(size=90)
+    parts = []
+    for k, o in (dense, pruned):
+        order = (o[:, None] > k) + 0.5 * (o[:, None] == k)
+        parts.append((order.mean(), order.mean(axis=1), order.mean(axis=0)))
+    lost = parts[0][0] - parts[1][0]
+    variance = sum(np.var(parts[0][i] - parts[1][i], ddof=1) / n for i, n in ((1, 90), (2, 150)))
+    expected = norm.sf(lost / np.sqrt(variance))
+    assert 0.001 < expected < 0.3, "neither extreme, where draws say little"
+    assert hits([stranger_look("far", pruned, dense)])[0].p_value == pytest.approx(expected, abs=0.02)
 
 
 def test_the_size_of_a_family_counts():

@@ -8,7 +8,7 @@ from scipy.special import log_softmax, softmax
 from prudent import calibration_variants
 from prudent.calibration import ece
 from prudent.errors import BadInput
-from prudent.measure_families import calibration_family, distance_family, selective_family
+from prudent.measure_families import UNDEFINED, calibration_family, distance_family, selective_family
 from prudent.types import Predictions
 from tests.conftest import predictions
 
@@ -55,6 +55,27 @@ def test_without_a_best_temperature_it_is_left_out():
     assert "temperature" not in calibration_family(predictions(60, 3))
     with pytest.raises(BadInput, match="labels"):
         calibration_family(Predictions(logits=logits, split="test"))
+
+
+@pytest.mark.parametrize(
+    ("logits", "absent"),
+    [
+        (np.zeros((40, 2)), {"p_spiegelhalter"}),
+        (np.where(np.arange(2) == 0, 50.0, -50.0) * np.ones((40, 1)), {"p_spiegelhalter"}),
+        (np.r_[np.zeros((39, 4)), [[5.0, 0, 0, 0]]], {"ece_debiased_squared"}),
+        (np.array([[1.0, 0.0]]), {"ece_debiased_squared", "kce_squared"}),
+    ],
+    ids=["dead", "wholly sure", "dead but for one example", "one example"],
+)
+def test_what_a_ruined_network_has_no_number_for_is_left_out(logits, absent):
+    """A study measures such networks last, and must not fail by them."""
+    n = len(logits)
+    test = Predictions(logits=logits.astype(np.float32), labels=np.arange(n) % 2, split="test")
+    found = calibration_family(test, bins=min(15, n))
+    whole = set(calibration_family(knowing(200, seed=1)))
+    assert whole - set(found) == absent
+    assert absent <= set(UNDEFINED)
+    assert all(np.isfinite(value) for value in found.values())
 
 
 def test_selective_family_by_hand():

@@ -71,6 +71,32 @@ def test_one_neuron_by_hand():
     assert ours.unstable == (1.0,)
 
 
+@pytest.mark.parametrize(("widths", "radius"), [((3, 12, 10, 8, 3), 0.15), ((3, 20, 20, 20, 20, 3), 0.4)])
+def test_the_bounds_of_an_example_are_its_own_whatever_the_batch(widths, radius):
+    for seed in range(4):
+        model = small(seed=seed, widths=widths)
+        inputs = torch.rand(9, 3, generator=torch.Generator().manual_seed(seed)).double()
+        labels = torch.zeros(9, dtype=torch.int64)
+        together = relaxed_margins(model, inputs, labels, radius=radius, box=None)
+        alone = [relaxed_margins(model, inputs[i : i + 1], labels[:1], radius=radius, box=None) for i in range(9)]
+        torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
+
+
+def test_two_linear_layers_before_a_relu_are_as_tight_as_the_one_that_they_make():
+    torch.manual_seed(5)
+    first, second, last = (nn.Linear(a, b).double() for a, b in ((4, 9), (9, 7), (7, 3)))
+    merged = nn.Linear(4, 7).double()
+    with torch.no_grad():
+        merged.weight.copy_(second.weight @ first.weight)
+        merged.bias.copy_(second.weight @ first.bias + second.bias)
+    inputs, labels = torch.rand(8, 4).double(), torch.arange(8) % 3
+    two = relaxed_margins(nn.Sequential(first, second, nn.ReLU(), last), inputs, labels, radius=0.2)
+    one = relaxed_margins(nn.Sequential(merged, nn.ReLU(), last), inputs, labels, radius=0.2)
+    torch.testing.assert_close(two, one, rtol=0, atol=1e-9)
+    loose = proved_margins(nn.Sequential(first, second, nn.ReLU(), last), inputs, labels, radius=0.2)
+    assert (two > loose + 1e-3).any(), "intervals alone are looser"
+
+
 @pytest.mark.parametrize("inner", ["crown", "interval"])
 def test_a_linear_network_is_exact(inner):
     torch.manual_seed(3)

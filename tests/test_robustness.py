@@ -33,6 +33,22 @@ def test_the_dense_network_has_1():
     assert math.isnan(unhurt.relative_mce)
 
 
+def test_no_relative_error_where_corruption_costs_the_dense_network_nothing():
+    """Errors one less, the same and one more than clean: what is left of their sum is a rounding."""
+    roundings = 0
+    for n in (80, 250):
+        for k in range(3, n - 3):
+            dense = [(k - 3) / n, k / n, (k + 3) / n]
+            roundings += sum(dense) - 3 * (k / n) != 0
+            found = corruption_errors({"fog": [1.0] * 3}, {"fog": dense}, clean=0.0, dense_clean=k / n)
+            assert math.isnan(found.relative["fog"])
+    assert roundings > 0, "exactly 0 would prove nothing"
+    gains = corruption_errors({"fog": [0.3]}, {"fog": [0.1]}, clean=0.2, dense_clean=0.15)
+    assert math.isnan(gains.relative["fog"]), "divided by a gain, more harm would look like less"
+    one = corruption_errors({"fog": [0.3]}, {"fog": [1_001 / 10_000]}, clean=0.2, dense_clean=0.1)
+    assert one.relative["fog"] == pytest.approx(0.1 / 0.0001), "a single example is no rounding"
+
+
 @pytest.mark.parametrize("v", vectors("robustness", "randomized_smoothing"), ids=lambda v: v["name"])
 def test_radius_against_reference(v):
     given = v["inputs"]

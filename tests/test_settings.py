@@ -177,10 +177,21 @@ def test_a_study_that_compares_nothing_is_named_as_before_there_was_the_key(name
         ("evaluation", {"suite", "suite_options"}),
     ],
 )
-@pytest.mark.parametrize("name", [n for n in embedded() if not n.startswith(("confident", "lost"))])
+@pytest.mark.parametrize("name", [n for n in embedded() if not n.startswith(("confident", "lost", "robust"))])
 def test_a_study_without_later_keys_is_named_as_before_there_were_any(name, table, keys):
     study = read(embedded()[name])
     assert not keys & study.model_dump(mode="json")[table].keys()
+
+
+@pytest.mark.parametrize("name", ["lost_in_pruning", "lost_in_pruning_mnist"])
+def test_a_suite_from_before_apgd_and_linear_bounds_keeps_its_name_and_gets_them(name):
+    study = read(embedded()[name])
+    asked = study.evaluation.suite_options
+    assert not {"apgd", "crown"} & study.model_dump(mode="json")["evaluation"]["suite_options"].keys()
+    assert asked.apgd is asked.crown is None, "which stands for as many steps as PGD, and for 32 examples"
+    for key in ("apgd", "crown"):
+        own = study.evaluation.model_copy(update={"suite_options": asked.model_copy(update={key: 0})})
+        assert study.model_copy(update={"evaluation": own}).id != study.id
 
 
 def resplits(**own):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,22 @@ def test_the_record_of_another_cell_is_none(store):
 def test_numbers_that_are_none_and_keys_that_are_numbers_are_sealed_alike(store):
     commit(store, values={"loss": float("nan"), "sizes": {10: 1, 9: (2,)}})
     assert store.record(KEY)["values"]["sizes"] == {"9": [2], "10": 1}
+
+
+@pytest.mark.parametrize("damage", ["delete", "flip", "truncate"])
+def test_with_a_record_at_hand_nothing_else_is_asked_for_and_damage_is_found(store, damage):
+    store.commit(KEY, RECORD, {"out": b"bytes", "other": b"more"})
+    record = store.record(KEY)
+    paths = {name: Path(object_of(store, name=name)) for name in ("out", "other")}
+    paths["other"].unlink()
+    assert store.read(KEY, "out", record=record) == b"bytes", "what is not asked for may be lost"
+    if damage == "delete":
+        paths["out"].unlink()
+    else:
+        paths["out"].write_bytes(b"Bytes" if damage == "flip" else b"byt")
+    with pytest.raises(DamagedStore, match="output 'out' of cell .* was damaged"):
+        store.read(KEY, "out", record=record)
+    assert store.record(KEY) is None
 
 
 def test_a_missing_output_is_told_and_made_again(store):

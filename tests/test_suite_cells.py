@@ -1,5 +1,7 @@
 """The cells of a suite, each against the same by hand; and what is refused before any of them runs."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from prudent.alignment import unbiased_hsic
 from prudent.archive import predictions_from_bytes
 from prudent.cells import Input
 from prudent.cells.aligned import aligned
-from prudent.cells.attacked import attacked
+from prudent.cells.attacked import _relu_inputs, attacked
 from prudent.cells.dense import dense
 from prudent.cells.shifted import shifted
 from prudent.cells.strangers import strangers
@@ -23,6 +25,7 @@ from prudent.graph import Fingerprints, build_graph
 from prudent.networks import unpack
 from prudent.parsing import parse
 from prudent.pixel_scale import PixelScale
+from prudent.relaxations import relaxed_margins
 from prudent.sources import load_data
 from prudent.splits import Data, Examples, partition
 from prudent.suite_checks import ready_suite
@@ -182,7 +185,7 @@ def test_the_task_is_no_stranger_to_itself():
 
 
 def test_attacks_in_pixels(made, network, data):
-    own = {"attacked": 25, "radii": [8.0, 40.0], "steps": 4}
+    own = {"attacked": 25, "radii": [8.0, 40.0], "steps": 4, "crown": 20}
     found = attacked(GIVEN | own, {"network": made[0]})
     some = some_of(data.test, 25)
     pixels, labels = pixels_of(some), torch.from_numpy(some.labels)
@@ -203,13 +206,65 @@ def test_attacks_in_pixels(made, network, data):
         # what is found never undercuts what is proved, and more steps never find less
         assert (arrays["clean"] <= arrays["random"][row] + 1e-5).all()
         assert (arrays["random"][row] <= arrays["pgd"][row] + 1e-5).all()
-        assert (arrays["pgd"][row] <= -arrays["proved"][row] + 1e-4).all()
+        assert (arrays["pgd"][row] <= arrays["apgd"][row]).all()
+        assert (arrays["apgd"][row, :20] <= -arrays["crown"][row] + 1e-4).all()
+        assert (arrays["crown"][row] + 1e-6 >= np.minimum(arrays["proved"][row, :20], -arrays["apgd"][row, :20])).all()
+        assert (arrays["apgd"][row] <= -arrays["proved"][row] + 1e-4).all()
     values = found.values
     assert values["n"] == 25
     assert values["clean"] == int((arrays["clean"] > 0).sum())
-    assert values["counts"]["pgd"] == [int((row > 0).sum()) for row in arrays["pgd"]]
+    for name in ("random", "fgsm", "pgd", "apgd"):
+        assert values["counts"][name] == [int((row > 0).sum()) for row in arrays[name]]
     assert values["proved"] == [int((row > 0).sum()) for row in arrays["proved"]]
     assert values["counts"]["pgd"][1] > values["counts"]["random"][1], "the attack must find something"
+    certified = [int((row > 0).sum()) for row in arrays["crown"]]
+    assert values["crown"] == {"n": 20, "certified": certified, "inner": "crown"}
+
+
+def test_the_ordering_holds_and_each_step_finds_something(made, network, data):
+    """sampled <= PGD <= APGD <= linear bounds leave open <= intervals leave open, and none of them is idle."""
+    own = {"attacked": 60, "radii": [1.0, 3.0, 6.0], "steps": 2, "apgd": 12, "crown": 60}
+    found = attacked(GIVEN | own, {"network": made[0]})
+    values = found.values
+    open_ = [60 - k for k in values["crown"]["certified"]], [60 - k for k in values["proved"]]
+    chain = [[values["clean"]] * 3, *(values["counts"][k] for k in ("random", "pgd", "apgd")), *open_]
+    for less, more in itertools.pairwise(chain):
+        assert all(a <= b for a, b in zip(less, more, strict=True)), chain
+    for less, more in ((chain[2], chain[3]), (chain[4], chain[5])):
+        assert sum(less) < sum(more), (chain, "of no use")
+    # by hand: linear bounds of what is open, whatever was skipped
+    some = some_of(data.test, 60)
+    model = nn.Sequential(nn.BatchNorm2d(1, eps=0.0, affine=False), network)
+    model[0].running_mean, model[0].running_var = torch.tensor([0.25]), torch.tensor([0.25])
+    true = torch.from_numpy(some.labels)
+    for row, radius in enumerate(own["radii"]):
+        kept = relaxed_margins(model.eval(), pixels_of(some), true, radius=radius / 255)
+        assert int((kept > 0).sum()) == values["crown"]["certified"][row]
+
+
+def test_attacks_that_are_not_asked_for(made):
+    base = {"attacked": 8, "radii": [2.0], "steps": 1}
+    found = attacked(GIVEN | base | {"apgd": 0, "crown": 0}, {"network": made[0]})
+    assert set(load_arrays(found.outputs["margins"])) == {"random", "fgsm", "pgd", "clean", "proved"}
+    assert found.values["crown"] is None
+    whole = attacked(GIVEN | base, {"network": made[0]})
+    assert set(load_arrays(whole.outputs["margins"])) >= {"apgd", "crown"}
+    assert whole.values["crown"]["n"] == 8
+
+
+def test_large_networks_get_linear_bounds_from_intervals(made, monkeypatch):
+    monkeypatch.setattr("prudent.cells.attacked.MOST_UNITS", 100)
+    found = attacked(GIVEN | {"attacked": 8, "radii": [2.0], "steps": 1}, {"network": made[0]})
+    assert found.values["crown"]["inner"] == "interval"
+    seen = []
+    with torch.no_grad():
+        network = unpack({n: made[0].read(n) for n in ("network.json", "network.safetensors")}).eval()
+        for layer in network.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0][0].numel()))
+        network(torch.zeros(1, 1, 8, 8))
+    plain = unpack({n: made[0].read(n) for n in ("network.json", "network.safetensors")}).eval()
+    assert _relu_inputs(plain, torch.zeros(1, 1, 8, 8)) == sum(seen) > 100
 
 
 def test_what_intervals_cannot_go_through_is_said(made, monkeypatch):

@@ -2,7 +2,8 @@
 
 Every test asks the same: had the two networks changed places on an example, would that example have looked as likely?
 Then each example's harm could as well have the other sign, and the sum over examples is compared with all sums under
-other signs. Nothing is assumed about how harm is distributed, or how it goes together between what is looked at.
+other signs. Nothing is assumed about how harm is distributed, or how it goes together between what is looked at. For
+errors that is exact; for strangers, whose ranks depend on all examples, it holds to first order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,8 @@ class Look:
         kind, name: what it is.
         harm: (n,) how much worse the pruned network does on each example, in whole units; below 0 it does better.
         dense, pruned: error rates in [0, 1], or of strangers 1 - AUROC: lower is better.
-        drawn: whether signs are drawn instead of enumerated.
+        sides: samples whose harms each add up to the whole harm: 2 for strangers and known examples. With more than
+            one, signs are drawn instead of enumerated.
     """
 
     kind: Kind
@@ -45,7 +47,7 @@ class Look:
     harm: Int64[np.ndarray, " n"]
     dense: float
     pruned: float
-    drawn: bool = False
+    sides: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,8 @@ class Hit:
 def hits(looks: Sequence[Look], *, seed: int = 0) -> tuple[Hit, ...]:
     """Test everything that was looked at, with Holm's correction for all of it together.
 
-    The chance that any harm is called so at adjusted <= delta, though there is none anywhere, is at most delta.
+    The chance that any harm is called so at adjusted <= delta, though there is none anywhere, is at most delta; about
+    delta as far as strangers are among it.
 
     Args:
         looks: at least one.
@@ -89,7 +92,10 @@ def hits(looks: Sequence[Look], *, seed: int = 0) -> tuple[Hit, ...]:
     """
     if not looks:
         raise BadInput("at least one class, corruption or set of strangers is looked at; got none")
-    p_values = [drawn_p_value(one.harm, seed=seed) if one.drawn else paired_p_value(one.harm) for one in looks]
+    p_values = [
+        paired_p_value(one.harm) if one.sides == 1 else drawn_p_value(one.harm, sides=one.sides, seed=seed)
+        for one in looks
+    ]
     adjusted = holm_adjusted(np.array(p_values, np.float64))
     return tuple(
         Hit(kind=one.kind, name=one.name, dense=one.dense, pruned=one.pruned, n=len(one.harm), p_value=p, adjusted=a)
@@ -138,19 +144,25 @@ def stranger_look(
     """How much worse the strangers of a set are told from the task, by the ranks of their scores.
 
         harm of a stranger = known examples below it, dense - known examples below it, pruned; ties count half
+        harm of a known example = strangers above it, dense - strangers above it, pruned; ties count half
 
-    The mean of these, over the known examples, is the AUROC. Ranks are within each network, so that its scale does not
-    matter. The known examples are taken as they are: the claim is about these, and strangers like those shown.
+    Each kind adds up to strangers x known examples x the loss of AUROC. Both kinds are there because both are samples:
+    with strangers alone, what the two networks make of the known ones by luck looks like harm to every stranger. Ranks
+    are within each network, so that its scale does not matter. Unlike the tests of errors this one is not exact: it
+    holds to first order in what a single example changes (as DeLong's does), from about 20 of each kind on.
 
     Args:
         name: of the set.
         pruned, dense: OOD scores (known, strangers) of each network, higher = more OOD; the same examples.
+
+    Returns: the harms of all strangers, then those of all known examples, in half examples.
+
+    Source: DeLong et al. 1988, "Comparing the Areas under Two or More Correlated Receiver Operating Characteristic
+    Curves: A Nonparametric Approach" (arXiv: none), for the parts; drawing their signs is ours.
     """
-    below = [_below(*scores) for scores in (dense, pruned)]
+    each = [np.concatenate([_below(known, ood), _below(-ood, -known)]) for known, ood in (dense, pruned)]
     values = [1 - auroc(*scores) for scores in (dense, pruned)]
-    return Look(
-        kind="strangers", name=name, harm=below[0] - below[1], dense=values[0], pruned=values[1], drawn=True
-    )  # fmt: skip
+    return Look(kind="strangers", name=name, harm=each[0] - each[1], dense=values[0], pruned=values[1], sides=2)
 
 
 def paired_p_value(harm: Int64[np.ndarray, " n"]) -> float:
@@ -182,29 +194,36 @@ def paired_p_value(harm: Int64[np.ndarray, " n"]) -> float:
     return min(1.0, max(SMALLEST, float(chances[reached:].sum())))
 
 
-def drawn_p_value(harm: Int64[np.ndarray, " n"], *, draws: int = DRAWN, seed: int = 0) -> float:
+def drawn_p_value(harm: Int64[np.ndarray, " n"], *, draws: int = DRAWN, sides: int = 1, seed: int = 0) -> float:
     """`paired_p_value` by drawing signs: valid at any number of draws, for harm of any size.
 
-        (1 + draws that reach the total harm) / (1 + draws)
+        (1 + draws that reach the total harm / sides) / (1 + draws)
 
     Args:
         harm: (n,) whole numbers.
         draws: >= 1; no p-value is below 1 / (1 + draws).
+        sides: samples whose harms each add up to the harm that is tested, as in `Look`; above 1 the p-value holds to
+            first order only.
         seed: of the draws.
 
     Raises:
-        BadInput: draws < 1.
+        BadInput: draws < 1, sides < 1.
 
     Source: Phipson, Smyth 2010, "Permutation P-values Should Never Be Zero", arXiv:1603.05766.
     """
     if draws < 1:
         raise BadInput(f"at least one draw of signs is needed; got draws={draws}")
+    if sides < 1:
+        raise BadInput(f"harms are of at least one sample; got sides={sides}")
     own = harm[harm != 0].astype(np.float64)  # sums of whole numbers below 2^53 are exact
     generator = np.random.default_rng(stream("signs of harm", seed))
-    reached, total = 0, own.sum()
+    # the sum under drawn signs is twice what falls on the harmful side, less all of it
+    sizes, reached, least = np.abs(own), 0, (own.sum() / sides + np.abs(own).sum()) / 2
     for start in range(0, draws, ROWS):
-        signs = generator.integers(0, 2, (min(ROWS, draws - start), len(own)), dtype=np.int8)
-        reached += int(np.count_nonzero((2.0 * signs - 1) @ np.abs(own) >= total))
+        rows = min(ROWS, draws - start)
+        bits = np.frombuffer(generator.bytes(rows * (len(own) // 8 + 1)), np.uint8).reshape(rows, -1)
+        harmful = np.unpackbits(bits, axis=1, count=len(own))
+        reached += int(np.count_nonzero(harmful.astype(np.float64) @ sizes >= least))
     return (1 + reached) / (1 + draws)
 
 
@@ -237,7 +256,7 @@ def _look(kind: Kind, name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]])
 
 
 def _below(known: Float64[np.ndarray, " n"], ood: Float64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
-    """Of each stranger twice the number of known examples with a lower score, those that tie counted once."""
+    """Of each of `ood` twice the number of `known` with a lower score, those that tie counted once."""
     ranked = np.sort(known)
     both: Int64[np.ndarray, " m"] = (
         np.searchsorted(ranked, ood, "left") + np.searchsorted(ranked, ood, "right")

@@ -15,6 +15,9 @@ READ = {
 }  # fmt: skip
 """What a cell reads of a method's settings; its name and title it does not."""
 
+ATTACKS = ("attacked", "radii", "steps", "apgd", "crown")
+"""What attacks read of a suite's options; the last two only if the study names them."""
+
 DENSE = ("", 0.0)
 """Address of the dense network: no method, nothing removed."""
 
@@ -243,7 +246,7 @@ class _Maker:
             corruptions = [("corruptions", name) for name in asked.corruptions]
             shifts = {k: own[k] for k in ("examples", "corruptions", "severities", "noise", "noises")}
             yield "shifted", self.measuring("shifted", network, shifts, *corruptions)
-            attacks = {k: own[k] for k in ("attacked", "radii", "steps")}
+            attacks: dict[str, Any] = {k: own[k] for k in ATTACKS if k in own}
             if asked.radii:
                 yield "attacked", self.measuring("attacked", network, attacks)
         if sets:

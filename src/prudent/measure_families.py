@@ -1,5 +1,8 @@
 """Whole families of measures of one network at once, by name: calibration, selective answers, distance to another."""
 
+from contextlib import suppress
+from functools import partial
+
 import numpy as np
 
 from prudent.calibration import ece, nll
@@ -30,6 +33,14 @@ RISK = 0.01
 COVERAGE = 0.8
 """Coverage at which an error rate is reported."""
 
+UNDEFINED = {
+    "ece_debiased_squared": "equal confidences leave a bin with a single example",
+    "kce_squared": "there is a single example, and pairs are compared",
+    "p_spiegelhalter": "every confidence is 0, 1/2 or 1, which leaves the score no variance",
+    "temperature": "no temperature is best: every decision on the validation examples is right, or none says anything",
+}
+"""Calibration measure -> when a network has none."""
+
 
 def calibration_family(
     predictions: Predictions, *, validation: Predictions | None = None, bins: int = 15
@@ -43,10 +54,11 @@ def calibration_family(
         bins: of everything that has bins.
 
     Returns: name -> value, lower is better but for `brier_resolution` and the p-values (higher), `temperature`
-        (neither: 1 is honest) and `brier_uncertainty`, which is of the labels alone.
+        (neither: 1 is honest) and `brier_uncertainty`, which is of the labels alone. What is not defined for these
+        predictions is left out; UNDEFINED says when that is.
 
     Raises:
-        BadInput: predictions without labels, fewer than 2 x bins of them.
+        BadInput: predictions without labels, bins outside 1 .. n.
     """
     said, right = top_label(predictions)
     parts = brier_parts(predictions, bins=bins)
@@ -54,19 +66,24 @@ def calibration_family(
         "ece": ece(predictions, bins=bins),
         "ece_equal_mass": equal_mass_ece(predictions, bins=bins),
         "ece_sweep": sweep_ece(said, right).ece,
-        "ece_debiased_squared": debiased_squared_ece(predictions, bins=bins),
         "ece_classwise": float(classwise_ece(predictions, bins=bins).mean()),
         "ece_top_label": top_label_ece(predictions, bins=bins),
         "ece_smooth": smooth_ece(said, right),
         "mce": max_calibration_error(predictions, bins=bins),
         "uce": uce(predictions, bins=bins),
-        "kce_squared": kernel_calibration_error(predictions),
         "brier_reliability": parts.reliability,
         "brier_resolution": parts.resolution,
         "brier_uncertainty": parts.uncertainty,
         "p_consistency": consistency_p_value(said, right, bins=bins),
-        "p_spiegelhalter": spiegelhalter_p_value(said, right),
     }
+    # a network that is dead or wholly sure of itself has no such number, and must not end the study that measures it
+    for name, compute in (
+        ("ece_debiased_squared", partial(debiased_squared_ece, predictions, bins=bins)),
+        ("kce_squared", partial(kernel_calibration_error, predictions)),
+        ("p_spiegelhalter", partial(spiegelhalter_p_value, said, right)),
+    ):
+        with suppress(BadInput):
+            found[name] = compute()
     if validation is not None and validation.labels is not None:
         found |= _after_temperature(predictions, validation, bins)
     return found

@@ -35,11 +35,11 @@ def showing() -> Iterator[Show]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("cells,"),
+        TextColumn("{task.fields[noun]},"),
         TimeElapsedColumn(),
         TextColumn("elapsed, {task.fields[left]}"),
     )
-    task = bar.add_task("prudent", total=None, left="loading")
+    task = bar.add_task("prudent", total=None, left="loading", noun="cells")
     with Live(bar, console=Console(stderr=True), refresh_per_second=8, transient=True):
 
         def show(progress: Progress) -> None:
@@ -49,6 +49,7 @@ def showing() -> Iterator[Show]:
                 completed=progress.done,
                 description=_short(progress),
                 left=left(progress.remaining),
+                noun=progress.noun,
             )
 
         yield show
@@ -65,7 +66,8 @@ class _Lines:
             return
         self.last = now
         elapsed, to_go = clock(now - self.start), left(progress.remaining)
-        print(f"prudent: {progress.done} of {progress.total} cells, {elapsed} elapsed, {to_go}", file=sys.stderr)
+        count = f"{progress.done} of {progress.total} {progress.noun}"
+        print(f"prudent: {count}, {elapsed} elapsed, {to_go}", file=sys.stderr, flush=True)
 
 
 def left(seconds: float | None) -> str:

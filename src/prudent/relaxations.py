@@ -117,10 +117,16 @@ def _all_ends(layers: tuple[nn.Module, ...], low: Tensor, high: Tensor, inner: I
     ends: Ends = [(low.double(), high.double())]
     with torch.no_grad():
         for i, layer in enumerate(layers):
-            if inner == "crown" and isinstance(layer, nn.ReLU):
+            if inner == "crown" and isinstance(layer, nn.ReLU) and not _exact(layers[:i]):
                 ends[-1] = _tightened(layers[:i], ends)
             ends.append(after(layer, *ends[-1]))
     return ends
+
+
+def _exact(layers: tuple[nn.Module, ...]) -> bool:
+    """Whether intervals are exact behind these layers: one linear map of a box, and scalings of single values."""
+    mixing = [layer for layer in layers if not isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.Flatten))]
+    return len(mixing) <= 1 and all(isinstance(layer, AFFINE) for layer in mixing)
 
 
 def _tightened(layers: tuple[nn.Module, ...], ends: Ends) -> tuple[Tensor, Tensor]:
@@ -134,7 +140,11 @@ def _tightened(layers: tuple[nn.Module, ...], ends: Ends) -> tuple[Tensor, Tenso
         chosen[torch.arange(len(part)), part] = 1
         coefficients = torch.cat([chosen, -chosen]).reshape(1, -1, *low.shape[1:]).expand(len(low), *[-1] * low.ndim)
         first, second = _least(layers, ends, coefficients).chunk(2, dim=1)
-        flat_low[:, part], flat_high[:, part] = _meet((flat_low[:, part], flat_high[:, part]), first, -second)
+        own = flat_low[:, part], flat_high[:, part]
+        # of each example its own unstable neurons only: what others are in the batch must not matter
+        unstable = (own[0] < 0) & (own[1] > 0)
+        met = _meet(own, first, -second)
+        flat_low[:, part], flat_high[:, part] = (torch.where(unstable, m, o) for m, o in zip(met, own, strict=True))
     return flat_low.reshape(low.shape), flat_high.reshape(high.shape)
 
 

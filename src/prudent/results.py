@@ -64,7 +64,7 @@ class Finished:
         cell = trio.laplace if trio.laplace is not None and name.endswith("_laplace") else trio.predictions
         if name not in ALWAYS and name not in self.records[cell.key]["outputs"]:
             return None
-        return predictions_from_bytes(self.store.read(cell.key, name))
+        return predictions_from_bytes(self.store.read(cell.key, name, record=self.records[cell.key]))
 
     def mask(self, seed: int, method: str, sparsity: float) -> Mask:
         """Which units a network kept, as its files say."""
@@ -73,9 +73,9 @@ class Finished:
     def files(self, seed: int, method: str, sparsity: float) -> dict[str, bytes]:
         """The files of a network, as `prudent.load` reads them."""
         cell = self.graph.networks[seed, method, sparsity].network
-        there = self.records[cell.key]["outputs"]
-        names = (DESCRIPTION, NUMBERS, *[name for name in (PLAN,) if name in there])
-        return {name: self.store.read(cell.key, name) for name in names}
+        record = self.records[cell.key]
+        names = (DESCRIPTION, NUMBERS, *[name for name in (PLAN,) if name in record["outputs"]])
+        return {name: self.store.read(cell.key, name, record=record) for name in names}
 
 
 def network_results(finished: Finished) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Errors under corruption beside the dense network's, and radii in which a smoothed network is certain."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from scipy.special import betaincinv, ndtri
 
 from prudent.errors import BadInput
 
+ROUNDING = 1e-12
+"""Differences of error rates below it are those of floats: no set has so many examples."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorruptionErrors:
@@ -17,7 +21,7 @@ class CorruptionErrors:
     Args:
         by_corruption: corruption -> CE, sum over severities of the error / that of the dense network.
         relative: corruption -> relative CE, the same with the clean errors taken off; NaN where the dense network loses
-            nothing by the corruption.
+            nothing by the corruption, or gains.
         mean_error: plain mean of the network's own errors over corruptions and severities, in [0, 1].
     """
 
@@ -76,8 +80,8 @@ def corruption_errors(
         if sum(theirs) == 0:
             raise BadInput(f"{name}: the dense network makes no error, so there is nothing to divide by")
         each[name] = sum(own) / sum(theirs)
-        lost = sum(theirs) - len(theirs) * dense_clean
-        relative[name] = (sum(own) - len(own) * clean) / lost if lost else float("nan")
+        lost = math.fsum(theirs) - len(theirs) * dense_clean
+        relative[name] = (math.fsum(own) - len(own) * clean) / lost if lost > ROUNDING * len(theirs) else float("nan")
     mean = float(np.mean([rate for own in errors.values() for rate in own]))
     return CorruptionErrors(by_corruption=each, relative=relative, mean_error=mean)
 

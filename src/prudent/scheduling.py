@@ -30,12 +30,14 @@ class Progress:
         done: finished ones, of earlier runs included.
         running: labels of what is computed now.
         remaining: estimated seconds to go, None while nothing is known.
+        noun: what is counted; after the cells a study with a suite counts "networks measured".
     """
 
     total: int
     done: int
     running: tuple[str, ...]
     remaining: float | None
+    noun: str = "cells"
 
 
 @dataclass

@@ -107,6 +107,8 @@ class Suite(Table):
     The lists are written out, so that a new corruption or detector changes no study that was there before it.
     """
 
+    _later = ("apgd", "crown")
+
     examples: int | None = Field(
         None,
         ge=20,
@@ -146,7 +148,18 @@ class Suite(Table):
         description="largest change of a pixel in an attack, in 8-bit steps; none for no attacks; image data only",
     )
     steps: int = Field(10, ge=1, description="of PGD")
+    apgd: int | None = Field(
+        None,
+        ge=0,
+        description="of APGD, with both of its losses, on what PGD leaves right; by default as many as PGD, 0 for none",
+    )
     attacked: int = Field(500, ge=1, description="test examples that are attacked, at most")
+    crown: int | None = Field(
+        None,
+        ge=0,
+        description="of them, so many at most get linear bounds (CROWN) where intervals prove nothing; by default 32, "
+        "0 for none",
+    )
     aligned: int = Field(256, ge=4, description="test examples on which layers are compared, at most")
     tolerated: float = Field(
         0.005, ge=0, le=1, description="more errors than dense, as a rate, that prune potentials allow"

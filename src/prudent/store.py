@@ -124,20 +124,27 @@ class Store:
             raise self._unusable(error) from error
         return dict(record)
 
-    def read(self, key: str, name: str) -> bytes:
+    def read(self, key: str, name: str, *, record: Mapping[str, Any] | None = None) -> bytes:
         """One output of a finished cell.
+
+        Args:
+            key: of the cell.
+            name: of the output.
+            record: of the cell, if it is at hand; else it is looked up, which asks for every one of its outputs.
 
         Raises:
             DamagedStore: the cell is not finished, has no such output, or the bytes are not those that were written.
                 The record is then dropped, so that the cell will be computed again.
         """
-        record = self.record(key)
+        record = self.record(key) if record is None else record
         if record is None or name not in record["outputs"]:
             self._drop(key)
             raise DamagedStore(f"cell {key[:12]} has no whole output {name!r} in {self.location!r}: run again")
         digest = record["outputs"][name]["sha256"]
         try:
             data = bytes(get(self._store, _object(digest)).bytes())
+        except (NotFoundError, FileNotFoundError):
+            data = b""
         except (BaseError, OSError) as error:
             raise self._unusable(error) from error
         if hashlib.sha256(data).hexdigest() != digest:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,14 @@ def run_settings(
         others = store.declare(ready.data.certification.fingerprint, _claim(settings))
         finished = Finished(settings, graph, store, run_cells(graph.cells, store, pool, on_progress=on_progress))
         folder = Path(out) / settings.id
+        about = _Told(file=file, full=full, others=others, started=started)
         try:
-            return _write(finished, ready, folder, file=file, full=full, others=others, started=started)
+            return _write(finished, ready, folder, about, on_progress)
         except DamagedStore:
             # the disk lost something that was finished: find all of it, make it again, and write once more
             store.drop_damaged(finished.records)
             finished = replace(finished, records=run_cells(graph.cells, store, pool, on_progress=on_progress))
-            return _write(finished, ready, folder, file=file, full=full, others=others, started=started)
+            return _write(finished, ready, folder, about, on_progress)
     finally:
         pool.stop()
 
@@ -146,8 +147,18 @@ def _claim(settings: Settings) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What a run's results repeat of how it was started."""
+
+    file: str | Path
+    full: bool
+    others: int
+    started: float
+
+
 def _write(
-    finished: Finished, ready: Ready, folder: Path, *, file: str | Path, full: bool, others: int, started: float
+    finished: Finished, ready: Ready, folder: Path, told: _Told, on_progress: Callable[[Progress], None]
 ) -> Path:
     """All files of a run; results.json last but the page, so that it names only what is there."""
     from prudent.report import build_report
@@ -159,12 +170,12 @@ def _write(
     certificates = write_certificates(finished, folder)
     write_whole(folder / STUDY, json.dumps(settings.model_dump(mode="json"), indent=1) + "\n")
     networks = network_results(finished)
-    suite = _measure_suite(finished, ready, networks) if settings.evaluation.suite is not None else {}
+    suite = _measure_suite(finished, ready, networks, on_progress) if settings.evaluation.suite is not None else {}
     results = {
         "prudent_results": SCHEMA,
         "id": settings.id,
-        "file": Path(file).name if Path(file).is_absolute() else str(file),
-        "full": full,
+        "file": Path(told.file).name if Path(told.file).is_absolute() else str(told.file),
+        "full": told.full,
         "study": settings.model_dump(mode="json"),
         "data": _about(ready),
         "networks": networks,
@@ -172,11 +183,11 @@ def _write(
         **({"resplits": resampled} if (resampled := resplit_results(finished)) else {}),
         **({"teams": chosen} if (chosen := team_results(finished)) else {}),
         **suite,
-        "other_claims": others,
+        "other_claims": told.others,
         "environments": _environments(finished),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": {
-            "this_run": time.monotonic() - started,
+            "this_run": time.monotonic() - told.started,
             "computing": sum(float(record["seconds"]) for record in finished.records.values()),
         },
     }
@@ -188,16 +199,55 @@ def _write(
     return folder
 
 
-def _measure_suite(finished: Finished, ready: Ready, networks: list[dict[str, Any]]) -> dict[str, Any]:
+@dataclass
+class _Count:
+    """Says how far something is that takes about as long for each of its parts."""
+
+    total: int
+    on_progress: Callable[[Progress], None]
+    noun: str
+    done: int = -1
+    started: float = field(default_factory=time.monotonic)
+
+    def begin(self, label: str) -> None:
+        """The next part begins, so that all before it are finished."""
+        self.done += 1
+        self._say((label,))
+
+    def end(self) -> None:
+        """All parts are finished."""
+        self.done = self.total
+        self._say(())
+
+    def _say(self, running: tuple[str, ...]) -> None:
+        each = (time.monotonic() - self.started) / self.done if self.done else None
+        left = None if each is None else each * (self.total - self.done)
+        self.on_progress(
+            Progress(total=self.total, done=self.done, running=running, remaining=left, noun=self.noun)
+        )  # fmt: skip
+
+
+def _measure_suite(
+    finished: Finished, ready: Ready, networks: list[dict[str, Any]], on_progress: Callable[[Progress], None]
+) -> dict[str, Any]:
     """The suite of the study, after that of each network has been added to its entry."""
     from prudent.suite_answers import Answers
     from prudent.suite_results import network_suite
     from prudent.suite_summary import study_suite
 
-    answers = Answers(finished)
-    for entry in networks:
-        entry["suite"] = network_suite(answers, (entry["seed"], entry["method"], entry["requested"]))
-    return {"suite": study_suite(answers, ready, networks)}
+    answers, methods = Answers(finished), finished.study.methods
+    addresses = [(entry["seed"], entry["method"], entry["requested"]) for entry in networks]
+    count = _Count(total=len(networks), on_progress=on_progress, noun="networks measured")
+    for entry, address in zip(networks, addresses, strict=True):
+        count.begin(finished.graph.networks[address].network.label)
+        entry["suite"] = network_suite(answers, address)
+    count.end()
+    compared = _Count(
+        total=sum(len(m.sparsities) for m in methods), on_progress=on_progress, noun="candidates compared"
+    )
+    found = study_suite(answers, ready, networks, on_look=compared.begin)
+    compared.end()
+    return {"suite": found}
 
 
 def _entry(method: str, risk: str, seed: int, certificate: Certificate) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class Answers:
     def predictions(self, address: Address, kind: str, name: str) -> Predictions:
         """What a network answered in a cell, by the name of the output."""
         cell = self.finished.graph.networks[address].suite[kind]
-        return predictions_from_bytes(self.finished.store.read(cell.key, name))
+        record = self.finished.records[cell.key]
+        return predictions_from_bytes(self.finished.store.read(cell.key, name, record=record))
 
     def on_test(self, address: Address) -> Predictions:
         """What a network answered on the whole test split."""

@@ -1,5 +1,6 @@
 """What the suite of a study found of each network, and means over seeds: plain numbers, from saved answers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
@@ -8,8 +9,8 @@ import numpy as np
 
 from prudent.errors import BadInput
 from prudent.graph import DENSE
-from prudent.intervals import over_seeds
-from prudent.measure_families import calibration_family, distance_family, selective_family
+from prudent.intervals import over_seeds, paired_over_seeds
+from prudent.measure_families import UNDEFINED, calibration_family, distance_family, selective_family
 from prudent.reallocation import churn
 from prudent.robustness import corruption_errors
 from prudent.shift_names import NOMINAL, corrupted, noisy
@@ -35,7 +36,8 @@ def network_suite(answers: Answers, address: Address) -> dict[str, Any]:
     bins = max(1, min(study.evaluation.bins, test.n // 2))
     measures = _named("calibration", calibration_family(test, validation=validation, bins=bins))
     measures |= _named("selective", selective_family(test))
-    found: dict[str, Any] = {"measures": measures, "notes": []}
+    silent = [f"{name}: {why}" for name, why in UNDEFINED.items() if f"calibration.{name}" not in measures]
+    found: dict[str, Any] = {"measures": measures, "notes": silent}
     beside = _beside(answers, address)
     if beside is not None:
         moved = churn(test, answers.on_test(beside))
@@ -60,6 +62,22 @@ def over_networks(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     each = [network["suite"]["measures"] for network in networks]
     shared = [key for key in each[0] if all(key in other for other in each)]
     return {key: asdict(over_seeds([one[key] for one in each], better=better(key))) for key in shared}
+
+
+def beside_dense(networks: list[dict[str, Any]], dense: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each measure that all of these networks have as a finite number, less that of the dense one of the same seed.
+
+    Args:
+        networks: results of one method at one sparsity, one for each seed.
+        dense: results of the dense networks, one for each seed.
+    """
+    ordered = sorted(networks, key=lambda one: int(one["seed"])), sorted(dense, key=lambda one: int(one["seed"]))
+    own, theirs = ([network["suite"]["measures"] for network in side] for side in ordered)
+    shared = [key for key in own[0] if all(math.isfinite(one.get(key, math.nan)) for one in (*own, *theirs))]
+    return {
+        key: asdict(paired_over_seeds([one[key] for one in theirs], [one[key] for one in own], better=better(key)))
+        for key in shared
+    }
 
 
 def better(key: str) -> Literal["lower", "higher", "neither"]:
@@ -137,6 +155,8 @@ def _attacks(answers: Answers, address: Address) -> Part:
         measures |= {f"attack.{radius:g}.{name}": counts[row] / n for name, counts in values["counts"].items()}
         if values["proved"] is not None:
             measures[f"attack.{radius:g}.unproved"] = 1 - values["proved"][row] / n
+        if values["crown"] is not None:
+            measures[f"attack.{radius:g}.unproved_crown"] = 1 - values["crown"]["certified"][row] / values["crown"]["n"]
     return measures, [f"interval bounds: {values['note']}"] if values["note"] else []
 
 

@@ -21,10 +21,12 @@ from prudent.pixel_scale import scale_of
 from prudent.potential import TaskErrors, excess_error, prune_potentials
 from prudent.preflight import Ready
 from prudent.reallocation import Reallocation, exemplars, largest_movements, modal_decisions, reallocate
+from prudent.retraining_effects import retraining_effects
 from prudent.settings import Method
 from prudent.shift_names import NOMINAL
 from prudent.suite_answers import Address, Answers
-from prudent.suite_results import over_networks
+from prudent.suite_results import beside_dense, over_networks
+from prudent.wording import percent
 
 WIDEST = 200
 """Matrices of more classes of strangers than this are left out of the results; their largest movements are not."""
@@ -35,16 +37,24 @@ SHOWN = 12
 MOVEMENTS = 10
 
 
-def study_suite(answers: Answers, ready: Ready, networks: list[dict[str, Any]]) -> dict[str, Any]:
+def study_suite(
+    answers: Answers,
+    ready: Ready,
+    networks: list[dict[str, Any]],
+    *,
+    on_look: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
     """All that the suite found of the study's methods.
 
     Args:
         answers: the finished study.
         ready: its data.
         networks: results of each network, its "suite" among them.
+        on_look: told, in words, before each method and sparsity that is compared with dense.
 
-    Returns: left_out (sentences), n (images), strangers, rows (measures of each candidate over seeds), control
-        (method -> its random control), potentials, excess, reallocation, exemplars, images, changes.
+    Returns: left_out (sentences), n (images), strangers, relaxed (what linear bounds were asked about), rows (measures
+        of each candidate over seeds, and their paired differences from dense), control (method -> its random control),
+        potentials, retraining (effects of robust retraining), excess, reallocation, exemplars, images, changes.
     """
     if ready.suite is None:
         raise BadInput("this study asks for no suite")
@@ -54,16 +64,18 @@ def study_suite(answers: Answers, ready: Ready, networks: list[dict[str, Any]]) 
         "left_out": list(ready.suite.left_out),
         "n": answers.wrong((study.seeds[0], *DENSE), NOMINAL).size if answers.has("shifted") else 0,
         "strangers": [_about(one) for one in ready.suite.strangers],
+        "relaxed": _relaxed(answers),
         "rows": list(_rows(answers, networks)),
-        "control": {m.control_of: m.name for m in study.methods if m.control_of and m.score == "random"},
+        "control": {m.control_of: m.name for m in study.methods if m.control_of and _at_random(m)},
         "potentials": {m.name: potentials_of(answers, m) for m in study.methods},
+        "retraining": retraining_effects(answers),
         "excess": {m.name: excess_of(answers, m) for m in study.methods},
         "reallocation": {
             m.name: _by_sparsity(m, partial(_taken, answers, ready.suite.strangers, m)) for m in study.methods
         },
         "exemplars": forgotten,
         "images": _images(answers, ready, forgotten),
-        "changes": {m.name: _by_sparsity(m, partial(_changes, answers, ready, m)) for m in study.methods},
+        "changes": {m.name: _by_sparsity(m, partial(_changes, answers, ready, m, on_look)) for m in study.methods},
     }
 
 
@@ -102,10 +114,25 @@ def excess_of(answers: Answers, method: Method) -> dict[str, Any]:
     return found
 
 
+def _relaxed(answers: Answers) -> dict[str, Any] | None:
+    """Of how many of the attacked examples linear bounds were asked, and what bounded the inputs of ReLUs."""
+    values = answers.values((answers.finished.study.seeds[0], *DENSE), "attacked")
+    if values is None or values["crown"] is None:
+        return None
+    return {"n": values["crown"]["n"], "of": values["n"], "inner": values["crown"]["inner"]}
+
+
+def _at_random(control: Method) -> bool:
+    """Whether a control removes units at random: one of that name, or a copy of the counts under random scores."""
+    return control.control == "random" or (control.control is None and control.score == "random")
+
+
 def _rows(answers: Answers, networks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    dense = [n for n in networks if (n["method"], n["requested"]) == DENSE]
     for method, sparsity in [DENSE, *((m.name, s) for m in answers.finished.study.methods for s in m.sparsities)]:
         same = [n for n in networks if (n["method"], n["requested"]) == (method, sparsity)]
-        yield {"method": method, "requested": sparsity, "metrics": over_networks(same)}
+        row = {"method": method, "requested": sparsity, "metrics": over_networks(same)}
+        yield row if (method, sparsity) == DENSE else row | {"differences": beside_dense(same, dense)}
 
 
 def _sets(answers: Answers) -> list[str]:
@@ -201,8 +228,11 @@ def _images(answers: Answers, ready: Ready, forgotten: dict[str, Any]) -> dict[s
     return {str(i): png_text(image) for i, image in zip(shown, pixels, strict=True)}
 
 
-def _changes(answers: Answers, ready: Ready, method: Method, sparsity: float) -> dict[str, Any]:
+def _changes(
+    answers: Answers, ready: Ready, method: Method, on_look: Callable[[str], None], sparsity: float
+) -> dict[str, Any]:
     """The class, corruption and strangers hurt most in the declared seed's network, tested beside all others."""
+    on_look(f"{method.name} {percent(sparsity)}, beside dense")
     seed = answers.finished.study.certification.declared.seed
     pruned, dense = (seed, method.name, sparsity), (seed, *DENSE)
     test = [answers.on_test(one) for one in (pruned, dense)]

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prudent.intervals import over_seeds
@@ -29,19 +29,43 @@ DOUBTS: Mapping[str, str] = {"mc_": "mc_metrics", "laplace_": "laplace_metrics"}
 def suite_table(results: Mapping[str, Any], *, digits: int = 6) -> str:
     """A CSV table of the suite: method, sparsity, measure, mean over seeds, lo and hi, which direction is better.
 
+    Then the difference from dense with its ends, each network beside the dense one of its seed; of dense it is empty.
+    Prune potentials follow (potential.TASK, of no single sparsity), and of methods that have a nominal twin what their
+    retraining changes (retraining.TASK.error and .potential): there the change is from the twin.
+
     Args:
         results: as in results.json, of a study with a suite.
         digits: significant digits.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "sparsity", "measure", "mean", "lo", "hi", "better"])
-    for row in results["suite"]["rows"]:
-        for name, metric in row["metrics"].items():
-            values = [metric[key] for key in ("value", "lo", "hi")]
-            shown = ["" if value is None else f"{value:.{digits}g}" for value in values]
-            writer.writerow([row["method"] or "dense", repr(row["requested"]), name, *shown, metric["better"]])
+    writer.writerow(["method", "sparsity", "measure", "mean", "lo", "hi", "better", "change", "change_lo", "change_hi"])
+    for method, sparsity, name, metric, change in _suite_rows(results["suite"]):
+        own, changed = _ends(metric, digits), _ends(change, digits)
+        writer.writerow([method or "dense", sparsity, name, *own, metric["better"], *changed])
     return text.getvalue()
+
+
+def _suite_rows(
+    suite: Mapping[str, Any],
+) -> Iterator[tuple[str, str, str, Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Method, sparsity, name, the measure and its change, row by row."""
+    for row in suite["rows"]:
+        for name, metric in row["metrics"].items():
+            yield row["method"], repr(row["requested"]), name, metric, row.get("differences", {}).get(name)
+    for method, found in suite["potentials"].items():
+        for task, metric in found.get("by_task", {}).items():
+            yield method, "", f"potential.{task}", metric, None
+    for effect in suite.get("retraining", ()):
+        for task, found in effect["tasks"].items():
+            yield effect["method"], "", f"retraining.{task}.potential", found["own"], found["change"]
+            for one in found["errors"]:
+                yield effect["method"], repr(one["requested"]), f"retraining.{task}.error", one["own"], one["change"]
+
+
+def _ends(metric: Mapping[str, Any] | None, digits: int) -> list[str]:
+    values = [None if metric is None else metric[key] for key in ("value", "lo", "hi")]
+    return ["" if value is None else f"{value:.{digits}g}" for value in values]
 
 
 def csv_table(results: Mapping[str, Any], *, digits: int = 6) -> str:

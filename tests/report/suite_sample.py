@@ -19,7 +19,7 @@ KEYS = (
     "calibration.ece_equal_mass", "calibration.ece_smooth", "calibration.temperature", "selective.aurc",
     "selective.coverage_at_1_percent", "nominal.error", "nominal.l2", "corruption.error", "corruption.mce",
     "severity.1.error", "severity.5.error", "noise.8.error", "noise.8.l2", "noise.32.error", "noise.32.l2",
-    "attack.4.random", "attack.4.pgd", "attack.4.unproved",
+    "attack.4.random", "attack.4.pgd", "attack.4.apgd", "attack.4.unproved_crown", "attack.4.unproved",
     *(f"strangers.{s}.{d}.auroc" for s in ("photo_patches", "letters") for d in OPTIONS["detectors"]),
 )  # fmt: skip
 
@@ -41,6 +41,7 @@ def with_suite(results: dict[str, Any]) -> None:
             {"name": "photo_patches", "about": "patches", "n": 150, "classes": []},
             {"name": "letters", "about": "letters", "n": 90, "classes": ["alpha", "<i>beta</i>"]},
         ],
+        "relaxed": {"n": 32, "of": 200, "inner": "interval"},
         "rows": [{"method": m, "requested": s, "metrics": _means(results, m, s)} for m, s in candidates],
         "control": {"magnitude": "random"} if any(m["name"] == "random" for m in study["methods"]) else {},
         "potentials": {m["name"]: _potentials(m, rng) for m in study["methods"]},

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from prudent.report import build_report
 from prudent.report.glossary import glossary
@@ -68,7 +70,9 @@ def test_figures_stand_beside_dense_and_control(run, view):
         ("Calibration error, smooth", "calibration.ece_smooth", 100, ""),
         ("Corruption error, dense = 1 (mCE)", "corruption.mce", 1, ""),
         ("Error under attack (PGD), 4/255", "attack.4.pgd", 100, " %"),
-        ("Not proved safe, 4/255", "attack.4.unproved", 100, " %"),
+        ("Error under the strongest attack (APGD), 4/255", "attack.4.apgd", 100, " %"),
+        ("Not proved safe by linear bounds, 4/255", "attack.4.unproved_crown", 100, " %"),
+        ("Not proved safe by intervals, 4/255", "attack.4.unproved", 100, " %"),
     ):
         digits = 1 if unit else 2
         for cell, address in zip(figures[name], (("", 0.0), ("magnitude", 0.96), ("random", 0.96)), strict=True):
@@ -78,6 +82,63 @@ def test_figures_stand_beside_dense_and_control(run, view):
     assert channels["control"] is False
     assert all(row["cells"][2] == {"value": "", "between": ""} for row in channels["figures"])
     assert not any("swept" in name for name in figures), "what the run lacks has no row"
+
+
+def differences(run: Run, method: str, sparsity: float, key: str) -> list[float]:
+    by_seed = [
+        {n["seed"]: n["suite"]["measures"][key] for n in run.results["networks"] if (n["method"], n["requested"]) == a}
+        for a in ((method, sparsity), ("", 0.0))
+    ]
+    return [by_seed[0][seed] - by_seed[1][seed] for seed in by_seed[0]]
+
+
+def number(text: str) -> float:
+    return float(text.replace("\u2212", "-").replace("+", ""))
+
+
+def test_changes_are_seed_by_seed(run, view):
+    figures = {row["name"]: row["change"] for row in look(view, "0:3")["figures"]}
+    for name, key, factor, step in (
+        ("Calibration error, smooth", "calibration.ece_smooth", 100, 0.005),
+        ("Best temperature", "calibration.temperature", 1, 0.005),
+        ("Error under attack (PGD), 4/255", "attack.4.pgd", 100, 0.05),
+    ):
+        each = [factor * d for d in differences(run, "magnitude", 0.96, key)]
+        assert number(figures[name]["value"]) == pytest.approx(sum(each) / len(each), abs=1.01 * step)
+        ends = [number(end) for end in figures[name]["between"].split(" to ")]
+        assert ends == pytest.approx([min(each), max(each)], abs=1.01 * step), "three seeds: the range"
+        assert figures[name]["sure"] is False, "three seeds are too few for a verdict"
+
+
+@pytest.mark.parametrize(("spread", "sure"), [(0.001, True), (0.1, False)])
+def test_a_change_is_sure_from_five_seeds_on_and_corrected_for_the_rows(tmp_path, spread, sure):
+    def change(results):
+        with_suite(results)
+        for network in results["networks"]:
+            wobble = spread * (network["seed"] - 2) * (network["requested"] > 0)
+            network["suite"]["measures"]["corruption.error"] = 0.2 + 0.3 * (network["requested"] > 0) + wobble
+            network["suite"]["measures"]["attack.4.pgd"] = 0.5
+
+    folder = write_run(tmp_path, Sample(seeds=(0, 1, 2, 3, 4)))
+    edit(folder, change)
+    rows = {row["name"]: row["change"] for row in look(beyond.view(run_of(folder)), "0:3")["figures"]}
+    error = rows["Error under corruption"]
+    assert error["value"] == "+30.0"
+    # t at 1 - 0.025 / rows with 4 degrees of freedom, by hand
+    deviation = spread * np.sqrt(10 / 4)
+    half = t.ppf(1 - 0.025 / len(rows), 4) * deviation / np.sqrt(5)
+    assert error["sure"] is sure is bool(half < 0.3)
+    narrow = t.ppf(0.975, 4) * deviation / np.sqrt(5)
+    assert narrow < 0.3, "without the correction both would be sure"
+    assert [number(end) for end in error["between"].split(" to ")] == pytest.approx(
+        [30 - 100 * narrow, 30 + 100 * narrow], abs=0.06
+    )
+    assert rows["Error under attack (PGD), 4/255"] == {"value": "0.0", "between": "0.0 to 0.0", "sure": False}
+
+
+def test_what_linear_bounds_were_asked_about(view, folder):
+    assert view["relaxed"] == "the first 32 of 200 attacked examples, the inputs of ReLUs bounded by intervals"
+    assert "Linear bounds: the first 32 of 200" in build_report(folder)
 
 
 def test_detectors_on_every_set(run, view):

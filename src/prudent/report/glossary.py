@@ -160,14 +160,21 @@ GLOSSARY = {
     "exemplar": Entry(
         "Forgotten (compression-identified exemplars)",
         "Test images that most of the pruned networks decide otherwise than most of the dense ones, over the seeds. "
-        "With few seeds many of them are those that differ between any two networks.",
+        "With few seeds many of them are those that differ between any two networks. A tie is no difference.",
+        "suite",
+    ),
+    "paired": Entry(
+        "Change, seed by seed",
+        "Pruned less dense, each network beside the dense one that it came from, in points or in the measure's unit. "
+        "Small: from five seeds on the 95 % t interval of the mean difference, with fewer the lowest and highest one. "
+        "Bold: from five seeds on, not 0 after a correction (Bonferroni) for all rows of the table.",
         "suite",
     ),
     "hurt": Entry(
         "More than luck, after looking at many",
         "Paired test on the same examples: had the two networks changed places on an example, it would have looked as "
-        "likely. The p-value is corrected (Holm) for all classes, corruptions and sets that were looked at for this "
-        "network; not for looking at several networks.",
+        "likely (of strangers, to first order). The p-value is corrected (Holm) for all classes, corruptions and sets "
+        "that were looked at for this network; not for looking at several networks.",
         "suite",
     ),
     "rewind": Entry(

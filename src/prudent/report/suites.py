@@ -1,5 +1,6 @@
 """What a run's suite says, as the page asks for it: measures by network, and sentences about what was hurt."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -47,6 +48,15 @@ class SuiteOf:
         """Measures of a method's i-th sparsity."""
         return self.rows[method.name, method.sparsities[i]]
 
+    def pairs(self, method: Method, i: int, key: str) -> tuple[list[float], list[float]] | None:
+        """A measure of the dense networks and of those pruned from them, by seed; None where a network lacks it."""
+        dense = {network["seed"]: network["suite"]["measures"].get(key) for network in self.run.dense_networks()}
+        own = {n["seed"]: n["suite"]["measures"].get(key) for n in self.run.networks(method, i)}
+        both = [(dense[seed], own[seed]) for seed in own]
+        if any(value is None or not math.isfinite(value) for pair in both for value in pair):
+            return None
+        return [before for before, _ in both], [after for _, after in both]
+
     def control(self, method: Method) -> Method | None:
         """The random control of a method."""
         name = self.found["control"].get(method.name)
@@ -60,6 +70,19 @@ class SuiteOf:
     def at(self, what: str, method: Method, i: int) -> dict[str, Any]:
         """What is kept for each method and sparsity: "changes", "exemplars", "reallocation"."""
         return dict(self.found[what][method.name][repr(method.sparsities[i])])
+
+
+def shown(metric: dict[str, Any] | None, unit: str) -> dict[str, str]:
+    """A measure and its interval, written in its unit: "percent", "points" (100 x) or "number"."""
+    if metric is None:
+        return {"value": "", "between": ""}
+
+    def write(value: float) -> str:
+        return percent(value, 1) if unit == "percent" else fixed(100 * value if unit == "points" else value, 2)
+
+    ends = [metric["lo"], metric["hi"]]
+    between = "" if None in ends else " to ".join(write(end) for end in ends)
+    return {"value": write(metric["value"]), "between": between}
 
 
 def room(title: str, potentials: dict[str, Any]) -> Markup:

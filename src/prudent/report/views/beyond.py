@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from prudent.intervals import FEWEST, paired_over_seeds
 from prudent.report import suites
 from prudent.report.looks import for_each_look, for_each_method
 from prudent.report.measures import spread_words
 from prudent.report.palette import styles
 from prudent.report.reading import Method, Run
-from prudent.report.suites import CALLED, Measures, SuiteOf, task_name
-from prudent.report.writing import cut
+from prudent.report.retrainings import retrained
+from prudent.report.suites import CALLED, Measures, SuiteOf, shown, task_name
+from prudent.report.writing import cut, signed
 from prudent.wording import fixed, percent, plural
 
 FIGURES = (
@@ -30,7 +32,9 @@ FIGURES = (
 ATTACKS = (
     ("random", "Error under random changes"),
     ("pgd", "Error under attack (PGD)"),
-    ("unproved", "Not proved safe"),
+    ("apgd", "Error under the strongest attack (APGD)"),
+    ("unproved_crown", "Not proved safe by linear bounds"),
+    ("unproved", "Not proved safe by intervals"),
 )
 
 TAKEN, PICTURES, ROW = 8, 8, 24
@@ -57,14 +61,25 @@ def view(run: Run) -> dict[str, Any] | None:
         "yardstick": "nominal.l2" in suite.dense,
         "sets": [one["name"] for one in found["strangers"]],
         "called": percent(CALLED),
+        "relaxed": _relaxed(suite),
         "seeds": len(run.seeds),
         "spread": spread_words(run),
         "potentials": _potential_rows(run, suite, tasks),
         "answers": for_each_method(run, lambda _, method: {"answer": _room(suite, method)}),
         "looks": for_each_look(run, lambda _, method, i: _look(suite, method, i)),
+        "retraining": [retrained(run, effect) for effect in suite.found.get("retraining", ())],
         "notes": list(dict.fromkeys(note for n in run.results["networks"] for note in n["suite"]["notes"])),
         "data": _charts(run, suite, tasks),
     }
+
+
+def _relaxed(suite: SuiteOf) -> str:
+    """What linear bounds were asked about, and how; "" where they were not."""
+    found = suite.found.get("relaxed")
+    if found is None:
+        return ""
+    inside = "" if found["inner"] == "crown" else ", the inputs of ReLUs bounded by intervals"
+    return f"the first {found['n']:,} of {found['of']:,} attacked examples{inside}"
 
 
 def _room(suite: SuiteOf, method: Method) -> Any:  # noqa: ANN401 (Markup)
@@ -75,7 +90,7 @@ def _room(suite: SuiteOf, method: Method) -> Any:  # noqa: ANN401 (Markup)
 def _potential_rows(run: Run, suite: SuiteOf, tasks: list[str]) -> list[dict[str, Any]]:
     found = suite.found["potentials"]
     return [
-        {"task": task_name(task), "cells": [_shown(found[m.name]["by_task"][task], "percent") for m in run.methods]}
+        {"task": task_name(task), "cells": [shown(found[m.name]["by_task"][task], "percent") for m in run.methods]}
         for task in tasks
     ]
 
@@ -87,7 +102,10 @@ def _look(suite: SuiteOf, method: Method, i: int) -> dict[str, Any]:
         "hurt": suites.hurt(changes),
         "seed": changes["seed"],
         "control": bool(control),
-        "figures": [_figure(suite.dense, own, control, *row) for row in _figures(suite)],
+        "figures": [
+            _figure(suite.dense, own, control, *row) | {"change": _change(suite, method, i, *row[1:])}
+            for row in _figures(suite)
+        ],
         "detectors": _detectors(suite, own, control),
         "taken": _taken(suite, method, i),
         "forgotten": _forgotten(suite, method, i),
@@ -104,19 +122,23 @@ def _figures(suite: SuiteOf) -> list[tuple[str, str, str]]:
 
 
 def _figure(dense: Measures, own: Measures, control: Measures, name: str, key: str, unit: str) -> dict[str, Any]:
-    return {"name": name, "cells": [_shown(each.get(key), unit) for each in (dense, own, control)]}
+    return {"name": name, "cells": [shown(each.get(key), unit) for each in (dense, own, control)]}
 
 
-def _shown(metric: dict[str, Any] | None, unit: str) -> dict[str, str]:
-    if metric is None:
-        return {"value": "", "between": ""}
-
-    def write(value: float) -> str:
-        return percent(value, 1) if unit == "percent" else fixed(100 * value if unit == "points" else value, 2)
-
-    ends = [metric["lo"], metric["hi"]]
-    between = "" if None in ends else " to ".join(write(end) for end in ends)
-    return {"value": write(metric["value"]), "between": between}
+def _change(suite: SuiteOf, method: Method, i: int, key: str, unit: str) -> dict[str, Any]:
+    """Pruned less dense, each network beside the dense one of its seed; `sure` if corrected for the table's rows."""
+    pairs = suite.pairs(method, i, key)
+    if pairs is None:
+        return {"value": "", "between": "", "sure": False}
+    factor, digits = (1, 2) if unit == "number" else (100, 1 if unit == "percent" else 2)
+    found = paired_over_seeds(*pairs)
+    ends = [found.lo, found.hi]
+    sure = False
+    if len(pairs[0]) >= FEWEST:
+        whole = paired_over_seeds(*pairs, looked_at=len(_figures(suite)))
+        sure = bool((whole.lo or 0) > 0 or (whole.hi or 0) < 0)
+    between = "" if None in ends else " to ".join(signed(factor * (end or 0), digits) for end in ends)
+    return {"value": signed(factor * found.value, digits), "between": between, "sure": sure}
 
 
 def _detectors(suite: SuiteOf, own: Measures, control: Measures) -> list[dict[str, Any]]:
@@ -200,7 +222,7 @@ def _has(run: Run, suite: SuiteOf, key: str) -> bool:
 def _dots(suite: SuiteOf, method: Method, tasks: list[str]) -> list[dict[str, Any]]:
     found = suite.found["potentials"][method.name]["by_task"]
     return [
-        {**{k: found[task][k] for k in ("value", "lo", "hi")}, "text": _shown(found[task], "percent")["value"]}
+        {**{k: found[task][k] for k in ("value", "lo", "hi")}, "text": shown(found[task], "percent")["value"]}
         for task in tasks
     ]
 
