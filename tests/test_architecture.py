@@ -34,7 +34,7 @@ LEVELS = {
         "consistency", "corruption_files", "data", "deadlines", "export", "files", "foreign", "given_weights",
         "keys", "layer_times", "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing",
         "recounting", "report", "rounding", "run_folder", "sections", "served_files", "settings", "sources",
-        "spending", "splits", "store", "team_folders"),
+        "spending", "splits", "store", "stream_marks", "team_folders"),
     4: ("cells", "certifying", "cli", "evaluating", "examining", "execution", "executors", "graph", "preflight",
         "progress", "reevaluation", "reference", "results", "scheduling", "shipping", "studies", "study_files",
         "suite_answers", "suite_checks", "suite_results", "suite_summary", "summary", "tables", "team_results",

@@ -419,6 +419,48 @@ def test_monitor_refuses_a_file_that_it_has_counted_also_when_it_has_grown(certi
     assert watched() == 3010
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_monitor_knows_how_much_of_a_file_it_has_counted(certified, tmp_path, capsys, end):
+    """A bad line in the middle: the corrected file is not counted twice, and its rest is not lost."""
+    good = ['{"prediction": 1, "dense": 1}', "", '{"prediction": 2, "dense": 2}'] * 30
+    file, rest, place = tmp_path / "q", tmp_path / "rest", certified.with_name("c.monitor.json")
+
+    def watched():
+        return json.loads(place.read_text())["monitor"]["n"]
+
+    file.write_bytes(end.join([*good[:50], '{"prediction": 3}', *good[50:]]).encode())
+    assert run(["monitor", str(certified), str(file), "--every", "8"]) == 2
+    counted = sum(map(bool, good[:50]))
+    assert watched() == counted
+    file.write_bytes(end.join(good).encode())
+    capsys.readouterr()
+    assert run(["monitor", str(certified), str(file)]) == 2
+    assert "the first 50 lines of" in capsys.readouterr().err
+    assert watched() == counted
+    rest.write_bytes(end.join(good[50:]).encode())
+    assert run(["monitor", str(certified), str(rest)]) == 0
+    assert watched() == sum(map(bool, good))
+
+
+def test_monitor_that_was_killed_says_how_much_it_had_counted(certified, tmp_path, capsys, monkeypatch):
+    import prudent.monitoring
+
+    file, calls, watch = lines(tmp_path / "q", 0.03, 500), [], prudent.monitoring.watch
+
+    def killed(now, losses):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return watch(now, losses)
+
+    monkeypatch.setattr(prudent.monitoring, "watch", killed)
+    assert run(["monitor", str(certified), file]) != 0
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert run(["monitor", str(certified), file]) == 2
+    assert "the first 200 lines of" in capsys.readouterr().err
+
+
 def test_monitor_goes_on_with_a_watch_of_an_earlier_version(certified, tmp_path):
     place = certified.with_name("c.monitor.json")
     file = lines(tmp_path / "a", 0.03, 20)
