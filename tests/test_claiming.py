@@ -144,6 +144,22 @@ def test_anytime_uses_fewer_examples_and_claims_no_more(shipped, tmp_path, capsy
     assert certificate.selected <= whole.selected
 
 
+@pytest.mark.parametrize(("bound", "word"), [([], "group_sequential"), (["--bound", "beta_mixture"], "beta_mixture")])
+def test_anytime_takes_the_options_of_its_risk_and_either_bound(shipped, tmp_path, bound, word):
+    out = tmp_path / "c.json"
+    options = ["--anytime", "--risk", "top_k_error", "--option", "k=2", "--alpha", "0.15", *bound]
+    assert certify(shipped, *options, "--out", str(out)) == 0
+    made = prudent.verify(out)
+    assert (made.bound, made.options, made.stopped) == (word, (("k", 2),), True)
+    chosen = ["--network", str(shipped / made.names[made.selected]), "--data", "digits"]
+    assert run(["verify", str(out), *chosen]) == 0, "asked again, in the order that it was made in"
+    data, model = load_data("digits", {}), prudent.load(shipped / "pruned-0.3").model
+    logits = prudent.predict(model, data.certification.batches()).logits
+    own = np.take_along_axis(logits, data.certification.labels[:, None], axis=1)
+    rate = float(((logits >= own).sum(axis=1) > 2).mean())
+    assert abs(made.empirical_risks[0] - rate) < 0.1, "the loss that was named, on some of the examples"
+
+
 def test_the_order_of_anytime_cannot_be_chosen():
     """It follows from the split: who could draw again would certify what one draw does not (.285 instead of .029)."""
     from prudent.claiming import _shuffled
@@ -302,6 +318,7 @@ def test_what_the_split_was_spent_on_is_told(shipped, tmp_path, capsys):
         (["NET", "--alpha", "0.1", "--alpha", "0.2"], "as many --alpha"),
         (["NET", "--anytime", "--risk", "brier"], "anytime certification takes one risk"),
         (["NET", "--anytime", "--bound", "binomial"], "leave --bound out"),
+        (["NET", "--anytime", "--procedure", "holm"], "procedure 'fixed_sequence'; got 'holm'"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(shipped, tmp_path, capsys, arguments, message):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,8 @@ def _evidence(losses: Losses, alpha: float, bound: str | Bound) -> tuple[tuple[f
         return tuple(calibration_p_value(r, b, alpha) for r, b in pairs), tuple(binned_error(r, b) for r, b in pairs)
     level = (alpha - losses.low) / (losses.high - losses.low)
     columns = [losses.column(i) for i in range(len(losses.names))]
+    if losses.stopped and BOUNDS.constant(name, "PLANNED"):
+        p_value = partial(BOUNDS[name], n=losses.n)  # the table has a row for each example that was planned
     # a risk about no example at all is known to be nothing: its p-value counts as 1
     return tuple(_chance(p_value(c, level), name) if len(c) else 1.0 for c in columns), losses.means
 

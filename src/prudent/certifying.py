@@ -139,15 +139,16 @@ def _claim(
     by_class: bool,
     anytime: bool,
 ) -> "Claim":
+    from prudent.anytime import BOUND as ANYTIME
     from prudent.claiming import Claim
     from prudent.forecasts import fitting_bound
     from prudent.procedures import PROCEDURES
 
     risks, alphas = tuple(risk or ["error"]), list(alpha or [0.05])
-    usual = ["beta_mixture" if anytime else fitting_bound(name) for name in risks]
+    usual = [ANYTIME if anytime else fitting_bound(name) for name in risks]
     bounds = list(bound) if bound else usual
-    if anytime and bound:
-        raise BadInput("--anytime has a bound of its own, beta_mixture: leave --bound out")
+    if anytime and not set(bounds) <= {ANYTIME, "beta_mixture"}:
+        raise BadInput(f"--anytime is by {ANYTIME} or beta_mixture; got --bound {' '.join(bounds)}: leave --bound out")
     PROCEDURES.module(procedure)
     options = _options(option or [])
     _check_options(options, risks)

@@ -11,8 +11,8 @@ from jaxtyping import Float64, Int64
 from prudent.anytime import certify_anytime
 from prudent.artefacts import Answer, Artefact
 from prudent.certificates import check_artefact, losses_of
-from prudent.certification import candidate_p_values, certify
-from prudent.claims import same_network
+from prudent.certification import WALK, candidate_p_values, certify
+from prudent.claims import Options, same_network
 from prudent.errors import BadInput, BrokenCertificate, SplitMisuse
 from prudent.leakage import Leaks, check_leaks, shared_inputs
 from prudent.loss_tables import by_group, losses
@@ -88,10 +88,13 @@ def certify_artefacts_anytime(
     Returns: the certificate, its losses, and the forward examples of the candidates.
 
     Raises:
-        BadInput: more than one risk, or one whose losses are not 0 and 1 for every example; as `certify_anytime`.
+        BadInput: more than one risk, or one whose losses are not 0 and 1 for every example; another procedure than the
+            walk; as `certify_anytime`.
     """
     if len(claim.risks) != 1 or claim.by_class or claim.risks[0] not in COUNTED:
         raise BadInput(f"anytime certification takes one risk of {', '.join(sorted(COUNTED))}; got {claim.risks}")
+    if claim.procedure != WALK:
+        raise BadInput(f"anytime certification is a walk, procedure {WALK!r}; got {claim.procedure!r}: leave it out")
     examples, name = _shuffled(data.certification), claim.risks[0]
     inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(name, claim.options)
     if risk.dense and dense is None:
@@ -114,8 +117,8 @@ def certify_artefacts_anytime(
 
     found = certify_anytime(
         evaluate, n=len(examples), sparsities=[c.sparsity for c in candidates], alpha=claim.alphas[0],
-        delta=claim.delta, names=[c.name for c in candidates], loss=name, batch=batch,
-        data=data.certification.fingerprint,
+        delta=claim.delta, names=[c.name for c in candidates], loss=name, options=_settled(name, own),
+        bound=claim.bounds[0], batch=batch, data=data.certification.fingerprint,
         models=[c.fingerprint for c in candidates], dense="" if dense is None or not risk.dense else dense.fingerprint,
     )  # fmt: skip
     return found.certificate, found.losses, found.forward_examples
@@ -233,6 +236,11 @@ def _own(risk: str, options: Mapping[str, float | int | str] | None) -> dict[str
     """Those of the options that this loss has."""
     known = options_of(risk)
     return {name: value for name, value in (options or {}).items() if name in known}
+
+
+def _settled(risk: str, own: Mapping[str, float | int | str]) -> Options:
+    """The options as they are used, defaults included: the claim names them."""
+    return tuple(sorted((name, own.get(name, known.default)) for name, known in options_of(risk).items()))
 
 
 def _labels(examples: Examples) -> Int64[np.ndarray, " n"]:
