@@ -14,7 +14,7 @@ FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 LEVELS = {
     0: ("__init__", "_version", "catalogue", "claims", "errors", "seeds", "types", "wording"),
-    1: ("admission", "alignment", "anytime", "binned", "bounds", "calibration", "calibration_p_values",
+    1: ("admission", "alignment", "anytime", "bet_forecasts", "binned", "bounds", "calibration", "calibration_p_values",
         "calibration_variants", "cascades", "certification", "conformal", "crc", "damage", "detection", "diversity",
         "eprocesses", "evaluation", "families", "focal", "forecasts", "intervals", "inversion", "loss_tables",
         "measure_families", "monitoring", "multirisk", "pareto", "pictures", "planning", "potential", "procedures",

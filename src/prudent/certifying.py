@@ -91,15 +91,17 @@ def plan(
     alpha: Alpha = None,
     delta: Delta = 0.05,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Certification examples that there are.")] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Risk that the network is thought to have.")
-    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Risk that the network is thought to have.")] = None,
     risk: Annotated[
         list[str] | None,
         typer.Option(help="What is to be certified: see `prudent certify`; given again, one claim about all."),
     ] = None,
     bound: Annotated[
         list[str] | None, typer.Option(help="p-value; one for each --risk. Default: the one that fits the risk.")
+    ] = None,
+    changed: Annotated[
+        float | None,
+        typer.Option(help="For accuracy_drop: share of examples on which one network is right, the other wrong."),
     ] = None,
     classes: Annotated[
         int, typer.Option("--by-class", min=1, help="Of a claim about every true class: how many classes there are.")
@@ -115,10 +117,13 @@ def plan(
     risks, alphas = risk or ["error"], alpha or [0.05]
     _check_each(alphas, bound or [], risks)
     if len(risks) == classes == 1:
-        found = forecast(risks[0], alpha=alphas[0], delta=delta, bound=bound[0] if bound else None, n=n, rate=rate)
+        one = bound[0] if bound else None
+        found = forecast(risks[0], alpha=alphas[0], delta=delta, bound=one, n=n, rate=rate, changed=changed)
         lines, possible = forecast_lines(found), found["most_losses"] is not None
         said = json.dumps(found, indent=1)
     else:
+        if changed is not None:
+            raise BadInput("--changed is for a claim about accuracy_drop alone: leave it out")
         bounds = (list(bound) * len(risks))[: len(risks)] if bound else None
         alphas = (list(alphas) * len(risks))[: len(risks)]
         joint = forecast_jointly(risks, alphas=alphas, delta=delta, bounds=bounds, groups=classes, n=n, rate=rate)
