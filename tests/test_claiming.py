@@ -144,6 +144,25 @@ def test_anytime_uses_fewer_examples_and_claims_no_more(shipped, tmp_path, capsy
     assert certificate.selected <= whole.selected
 
 
+def test_two_risks_of_one_kind_have_options_of_their_own(shipped, tmp_path, capsys):
+    out = tmp_path / "c.json"
+    two = ["--risk", "top_k_error", "--risk", "top_k_error", "--alpha", "0.5", "--alpha", "0.1"]
+    assert certify(shipped, *two, "--option", "k=1", "--option", "k=2", "--out", str(out)) == 0
+    made = prudent.verify(out)
+    assert [part.options for part in made.parts] == [(("k", 1),), (("k", 2),)]
+    assert made.parts[0].counts > made.parts[1].counts
+    worst = ["top_k_error (k = 1)" if a >= b else "top_k_error (k = 2)"
+             for a, b in zip(*(part.p_values for part in made.parts), strict=True)]  # fmt: skip
+    assert list(made.binding) == worst
+    assert made.binding[-1] in json.loads(out.read_text())["needed"]
+    assert made.binds(0, earlier=True) == "top_k_error"
+    capsys.readouterr()
+    assert certify(shipped, *two, "--option", "k=2", "--out", str(out)) == 2
+    assert "the same risk is named twice" in capsys.readouterr().err
+    assert certify(shipped, *two[:2], "--option", "k=1", "--option", "k=2", "--out", str(out)) == 2
+    assert "given once, or once for each of 1 risks" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("bound", "word"), [([], "group_sequential"), (["--bound", "beta_mixture"], "beta_mixture")])
 def test_anytime_takes_the_options_of_its_risk_and_either_bound(shipped, tmp_path, bound, word):
     out = tmp_path / "c.json"

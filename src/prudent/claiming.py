@@ -22,6 +22,8 @@ from prudent.seeds import stream
 from prudent.splits import Data, Examples
 from prudent.types import Certificate, Losses, Predictions
 
+LossOptions = Mapping[str, float | int | str]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -33,7 +35,7 @@ class Claim:
         delta: tolerated chance that the claim is wrong.
         bounds: name of the p-value for each.
         procedure: name in prudent.procedures.
-        options: of the losses, each given to those that have it.
+        options: of the losses, each given to those that have it; or one such mapping for each risk.
         by_class: whether the claim is about every true class by itself.
     """
 
@@ -42,7 +44,7 @@ class Claim:
     delta: float
     bounds: tuple[str, ...]
     procedure: str = "fixed_sequence"
-    options: Mapping[str, float | int | str] | None = None
+    options: LossOptions | Sequence[LossOptions] | None = None
     by_class: bool = False
 
 
@@ -59,7 +61,7 @@ def certify_artefacts(
     batches = data.certification.batches(batch)
     reference = None if dense is None else dense.predict(batches)
     answers = [candidate.predict(batches) for candidate in candidates]
-    tables = [_table(answers, reference, candidates, risk, claim) for risk in claim.risks]
+    tables = [_table(answers, reference, candidates, claim, i) for i in range(len(claim.risks))]
     alphas, bounds = list(claim.alphas), list(claim.bounds)
     if claim.by_class:
         labels = _labels(data.certification)
@@ -96,7 +98,7 @@ def certify_artefacts_anytime(
     if claim.procedure != WALK:
         raise BadInput(f"anytime certification is a walk, procedure {WALK!r}; got {claim.procedure!r}: leave it out")
     examples, name = _shuffled(data.certification), claim.risks[0]
-    inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(name, claim.options)
+    inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(claim, 0)
     if risk.dense and dense is None:
         raise BadInput(f"the loss {name!r} compares with the dense network: name it with --dense")
     reference = dense.opened() if risk.dense and dense is not None else None
@@ -224,18 +226,20 @@ def check_unseen(candidates: Sequence[Artefact], data: Data, *, tolerated: int =
 
 
 def _table(
-    answers: Sequence[Predictions], dense: Predictions | None, candidates: Sequence[Artefact], risk: str, claim: Claim
+    answers: Sequence[Predictions], dense: Predictions | None, candidates: Sequence[Artefact], claim: Claim, i: int
 ) -> Losses:
     return losses(
-        answers, sparsities=[c.sparsity for c in candidates], loss=risk, dense=dense,
-        names=[c.name for c in candidates], options=_own(risk, claim.options),
+        answers, sparsities=[c.sparsity for c in candidates], loss=claim.risks[i], dense=dense,
+        names=[c.name for c in candidates], options=_own(claim, i),
     )  # fmt: skip
 
 
-def _own(risk: str, options: Mapping[str, float | int | str] | None) -> dict[str, float | int | str]:
-    """Those of the options that this loss has."""
-    known = options_of(risk)
-    return {name: value for name, value in (options or {}).items() if name in known}
+def _own(claim: Claim, i: int) -> dict[str, float | int | str]:
+    """Those of the options that risk `i` of a claim has."""
+    given = claim.options or {}
+    shared = given if isinstance(given, Mapping) else given[i]
+    known = options_of(claim.risks[i])
+    return {name: value for name, value in shared.items() if name in known}
 
 
 def _settled(risk: str, own: Mapping[str, float | int | str]) -> Options:

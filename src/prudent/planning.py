@@ -110,7 +110,8 @@ def needed(certificate: Certificate, *, earlier: bool = False) -> str:
     if at is None:
         return ""
     if certificate.parts:
-        return f"More examples, or a candidate with a lower risk, are needed; what binds is {certificate.binding[at]}."
+        binds = certificate.binds(at, earlier=earlier)
+        return f"More examples, or a candidate with a lower risk, are needed; what binds is {binds}."
     bound, n = certificate.bound, certificate.examples(at)
     counted = certificate.counts is not None and bound in BOUNDS and not BOUNDS.constant(bound, "ORDERED")
     if certificate.sizes and certificate.bound in ANYTIME and certificate.counts is not None and n:
