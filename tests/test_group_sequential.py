@@ -12,8 +12,12 @@ import prudent.anytime
 import prudent.bounds.group_sequential as looked
 from prudent.anytime import certify_anytime
 from prudent.bounds.group_sequential import boundary, crossing, group_sequential, looks_of
+from prudent.cascades import ServedTable, Thresholds, certify_served
+from prudent.certificate_documents import assumptions
 from prudent.certification import certify, check
 from prudent.errors import BadInput
+from prudent.monitoring import Monitor
+from prudent.types import Losses
 
 
 @pytest.fixture
@@ -178,8 +182,24 @@ def test_certificates_of_the_walk_follow_from_their_losses_and_any_batch_gives_t
         other = run(batch)
         assert other.certificate.sizes[:2] == found.certificate.sizes[:2]
         assert other.certificate.p_values[:2] == found.certificate.p_values[:2]
+    assert "How many examples there would be at most was fixed beforehand." in assumptions(found.certificate)
     mixture = run(64, bound="beta_mixture").certificate
+    assert not any("at most was fixed" in said for said in assumptions(mixture))
     assert mixture.bound == "beta_mixture"
     assert mixture.selected == 1
     with pytest.raises(BadInput, match="group_sequential or beta_mixture"):
         run(64, bound="binomial")
+
+
+def test_numbers_that_are_none_are_refused_in_one_line():
+    values = np.zeros((200, 1))
+    losses = Losses(values=values, names=("a",), sparsities=(0.1,), loss="error", split="certification")
+    assert certify([losses, losses], alpha=np.array([0.1, 0.2]), delta=0.1).alpha == 0.2
+    for given in ({"alpha": "0.1", "delta": 0.1}, {"alpha": 0.1, "delta": "0.1"}, {"alpha": None, "delta": 0.1}):
+        with pytest.raises(BadInput, match="is a number; got"):
+            certify(losses, **given)
+    with pytest.raises(BadInput, match="a monitor bets by"):
+        Monitor(alpha=0.1, delta=0.1, bet="fixed_bet")
+    with pytest.raises(BadInput, match="alpha lies in"):
+        certify_served(Thresholds(values=(1.0,)), ServedTable(margins=np.ones(3), differs=np.zeros(3, bool)),
+                       alpha=2.0, delta=0.1)  # fmt: skip

@@ -9,9 +9,10 @@ from scipy.special import betaln, logsumexp
 
 from prudent.bounds.group_sequential import boundary
 from prudent.certification import certify
+from prudent.claims import Options
 from prudent.eprocesses import log_beta_mixture
 from prudent.errors import BadInput
-from prudent.types import Certificate, Losses, Options
+from prudent.types import Certificate, Losses
 
 Evaluate = Callable[[int, slice], Float64[np.ndarray, " k"]]
 """(candidate, examples) -> the losses of these examples, each 0 or 1."""

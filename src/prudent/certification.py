@@ -69,6 +69,11 @@ def certify(
     check_tables(tables)
     alphas: list[float] = _each(alpha, len(tables), "alphas")
     bounds: list[str | Bound] = _each(bound, len(tables), "bounds")
+    for what, each in (("alpha", alphas), ("delta", [delta])):
+        if not all(isinstance(number, int | float | np.number) for number in each):
+            raise BadInput(
+                f"{what} is a number; got {each[0]!r}" if len(each) == 1 else f"{what}s are numbers; got {each}"
+            )
     if not 0 < delta < 1:
         raise BadInput(f"delta lies in (0, 1); got {delta}")
     method, chosen = PROCEDURES[procedure], _plain(settings or {})
@@ -225,6 +230,7 @@ def _never(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
 
 def _each(given: Any, count: int, what: str) -> list[Any]:  # noqa: ANN401 (alphas and bounds)
     """One for each table: a single one serves all."""
+    given = given.tolist() if isinstance(given, np.ndarray) else given
     if isinstance(given, str) or not isinstance(given, Sequence):
         return [given] * count
     if len(given) != count:

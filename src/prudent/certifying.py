@@ -217,8 +217,8 @@ def _options(given: list[str], risks: tuple[str, ...]) -> list[dict[str, float |
             raise BadInput(
                 f"option {name} is given once, or once for each of {len(having)} risks; got {len(each)} values"
             )
-        for i, value in zip(having, each * len(having) if len(each) == 1 else each, strict=True):
-            found[i][name] = value
+        for i, own_value in zip(having, each * len(having) if len(each) == 1 else each, strict=True):
+            found[i][name] = own_value
     return found
 
 
