@@ -178,6 +178,10 @@ def test_certificates_of_the_walk_follow_from_their_losses_and_any_batch_gives_t
     check(found.certificate, found.losses)
     again = certify(found.losses, alpha=0.1, delta=0.1, bound="group_sequential")
     assert again == found.certificate
+    for i in (0, 1):
+        own = found.losses.column(i)
+        assert found.certificate.p_values[i] == group_sequential(own, 0.1, n=1000)
+        assert found.certificate.p_values[i] > group_sequential(own, 0.1), "as if so few had been planned"
     for batch in (1, 50, 1000):
         other = run(batch)
         assert other.certificate.sizes[:2] == found.certificate.sizes[:2]
