@@ -18,8 +18,9 @@ BOUNDS = {
     "hoeffding": "Hoeffding",
     "beta_mixture": "beta mixture",
     "anytime": "anytime",
+    "anytime_mixture": "anytime, mixture",
 }
-COLOURS = ("#1b6ca8", "#d1495b", "#8d99ae", "#2a9d8f", "#e08e0b")
+COLOURS = ("#1b6ca8", "#d1495b", "#8d99ae", "#2a9d8f", "#e08e0b", "#6a4c93")
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 380, 62, 24, 150, 48
 
 INTRODUCTION = """# Certificates, tried out
@@ -38,8 +39,14 @@ CHOICE = """## Which bound?
 - For losses of 0 and 1 the binomial tail is exact: no valid bound certifies more, and it is the default.
 - Hoeffding-Bentkus holds for all losses in [0, 1], and costs little here. Hoeffding's bound does not know that small
   risks vary little: at limits of 1 to 2 % it certifies nearly nothing.
-- The beta mixture may be looked at after every example. Looking once, after all of them, it pays for that right without
-  using it; *anytime* uses it, stops early, and certifies nearly as much with a fraction of the forward passes.
+- *anytime* is what `certify --anytime` does: a group-sequential test looks after every 64 examples, the chance to pass
+  at any look is summed exactly, and a candidate that hardly can pass any more is given up. It takes a tenth of the
+  forward examples of a full evaluation or fewer, in one row above a ninth, and comes within one candidate of it in 92
+  to 100 % of the draws. Less than that is where limits are low and candidates close together: a walk ends at the first
+  candidate that is not certified.
+- The beta mixture may be looked at after every example, and of more examples than were planned. Looking once, after all
+  of them, it pays for that right without using it. *anytime, mixture* (`--anytime --bound beta_mixture`) uses it: it
+  takes still fewer examples, and stays behind more often.
 """
 
 

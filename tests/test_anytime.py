@@ -15,6 +15,7 @@ from prudent.types import Losses
 def run(values, *, alpha=0.1, delta=0.1, **options):
     m = values.shape[1]
     asked = []
+    options = {"bound": "beta_mixture", "futility": 0.01} | options
 
     def evaluate(candidate, examples):
         asked.append((candidate, examples.start, examples.stop))
@@ -133,7 +134,10 @@ def test_the_last_count_that_can_pass_is_not_given_up():
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"n": 0}, "at least one"), ({"batch": 0}, "at least one"), ({"sparsities": ()}, "at least one"),
-     ({"alpha": 1.0}, "alpha lies"), ({"delta": 0.0}, "delta lies"), ({"futility": 1.0}, "futility lies")],
+     ({"alpha": 1.0}, "alpha lies"), ({"delta": 0.0}, "delta lies"), ({"futility": 1.0}, "futility lies"),
+     ({"names": ("a", "b")}, "as many names"), ({"sparsities": (0.5, 0.2)}, "densest to the sparsest"),
+     ({"loss": "brier"}, "lies in"), ({"loss": "top_k_error"}, "needs the options"), ({"n": 10.0}, "whole numbers"),
+     ({"bound": "hoeffding"}, "group_sequential or beta_mixture")],
 )  # fmt: skip
 def test_bad_input_is_refused_before_anything_is_evaluated(change, message):
     def never(candidate, examples):

@@ -2,6 +2,7 @@
 
 import json
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -139,9 +140,44 @@ def test_anytime_uses_fewer_examples_and_claims_no_more(shipped, tmp_path, capsy
     found = said(capsys)
     certificate, whole = prudent.verify(few), prudent.verify(full)
     assert found["forward_examples"] < 3 * whole.n / 2
-    assert certificate.bound == "beta_mixture"
+    assert certificate.bound == "group_sequential"
     assert certificate.data == whole.data, "the same split, and the same account of what it was spent on"
     assert certificate.selected <= whole.selected
+
+
+def test_two_risks_of_one_kind_have_options_of_their_own(shipped, tmp_path, capsys):
+    out = tmp_path / "c.json"
+    two = ["--risk", "top_k_error", "--risk", "top_k_error", "--alpha", "0.5", "--alpha", "0.1"]
+    assert certify(shipped, *two, "--option", "k=1", "--option", "k=2", "--out", str(out)) == 0
+    made = prudent.verify(out)
+    assert [part.options for part in made.parts] == [(("k", 1),), (("k", 2),)]
+    assert made.parts[0].counts > made.parts[1].counts
+    worst = ["top_k_error (k = 1)" if a >= b else "top_k_error (k = 2)"
+             for a, b in zip(*(part.p_values for part in made.parts), strict=True)]  # fmt: skip
+    assert list(made.binding) == worst
+    assert made.binding[-1] in json.loads(out.read_text())["needed"]
+    assert made.binds(0, earlier=True) == "top_k_error"
+    capsys.readouterr()
+    assert certify(shipped, *two, "--option", "k=2", "--out", str(out)) == 2
+    assert "the same risk is named twice" in capsys.readouterr().err
+    assert certify(shipped, *two[:2], "--option", "k=1", "--option", "k=2", "--out", str(out)) == 2
+    assert "given once, or once for each of 1 risks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("bound", "word"), [([], "group_sequential"), (["--bound", "beta_mixture"], "beta_mixture")])
+def test_anytime_takes_the_options_of_its_risk_and_either_bound(shipped, tmp_path, bound, word):
+    out = tmp_path / "c.json"
+    options = ["--anytime", "--risk", "top_k_error", "--option", "k=2", "--alpha", "0.15", *bound]
+    assert certify(shipped, *options, "--out", str(out)) == 0
+    made = prudent.verify(out)
+    assert (made.bound, made.options, made.stopped) == (word, (("k", 2),), True)
+    chosen = ["--network", str(shipped / made.names[made.selected]), "--data", "digits"]
+    assert run(["verify", str(out), *chosen]) == 0, "asked again, in the order that it was made in"
+    data, model = load_data("digits", {}), prudent.load(shipped / "pruned-0.3").model
+    logits = prudent.predict(model, data.certification.batches()).logits
+    own = np.take_along_axis(logits, data.certification.labels[:, None], axis=1)
+    rate = float(((logits >= own).sum(axis=1) > 2).mean())
+    assert abs(made.empirical_risks[0] - rate) < 0.1, "the loss that was named, on some of the examples"
 
 
 def test_the_order_of_anytime_cannot_be_chosen():
@@ -302,6 +338,7 @@ def test_what_the_split_was_spent_on_is_told(shipped, tmp_path, capsys):
         (["NET", "--alpha", "0.1", "--alpha", "0.2"], "as many --alpha"),
         (["NET", "--anytime", "--risk", "brier"], "anytime certification takes one risk"),
         (["NET", "--anytime", "--bound", "binomial"], "leave --bound out"),
+        (["NET", "--anytime", "--procedure", "holm"], "procedure 'fixed_sequence'; got 'holm'"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(shipped, tmp_path, capsys, arguments, message):
@@ -356,8 +393,8 @@ def test_plan_against_the_oracles(oracle, capsys):
 
 
 def test_plan_says_what_it_cannot(capsys):
-    assert run(["plan", "--risk", "brier"]) == 2
-    assert "which no count says" in capsys.readouterr().err
+    assert run(["plan", "--risk", "brier", "--bound", "hoeffding"]) == 2
+    assert "by the bound 'betting' alone" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -417,6 +454,48 @@ def test_monitor_refuses_a_file_that_it_has_counted_also_when_it_has_grown(certi
     assert watched() == 3010, "what came before the bad line"
     assert run(["monitor", str(certified), str(broken)]) == 2
     assert watched() == 3010
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_monitor_knows_how_much_of_a_file_it_has_counted(certified, tmp_path, capsys, end):
+    """A bad line in the middle: the corrected file is not counted twice, and its rest is not lost."""
+    good = ['{"prediction": 1, "dense": 1}', "", '{"prediction": 2, "dense": 2}'] * 30
+    file, rest, place = tmp_path / "q", tmp_path / "rest", certified.with_name("c.monitor.json")
+
+    def watched():
+        return json.loads(place.read_text())["monitor"]["n"]
+
+    file.write_bytes(end.join([*good[:50], '{"prediction": 3}', *good[50:]]).encode())
+    assert run(["monitor", str(certified), str(file), "--every", "8"]) == 2
+    counted = sum(map(bool, good[:50]))
+    assert watched() == counted
+    file.write_bytes(end.join(good).encode())
+    capsys.readouterr()
+    assert run(["monitor", str(certified), str(file)]) == 2
+    assert "the first 50 lines of" in capsys.readouterr().err
+    assert watched() == counted
+    rest.write_bytes(end.join(good[50:]).encode())
+    assert run(["monitor", str(certified), str(rest)]) == 0
+    assert watched() == sum(map(bool, good))
+
+
+def test_monitor_that_was_killed_says_how_much_it_had_counted(certified, tmp_path, capsys, monkeypatch):
+    import prudent.monitoring
+
+    file, calls, watch = lines(tmp_path / "q", 0.03, 500), [], prudent.monitoring.watch
+
+    def killed(now, losses):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return watch(now, losses)
+
+    monkeypatch.setattr(prudent.monitoring, "watch", killed)
+    assert run(["monitor", str(certified), file]) != 0
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert run(["monitor", str(certified), file]) == 2
+    assert "the first 200 lines of" in capsys.readouterr().err
 
 
 def test_monitor_goes_on_with_a_watch_of_an_earlier_version(certified, tmp_path):
@@ -534,7 +613,7 @@ def test_a_path_of_one_shot_masks_is_made_one_at_a_time(shipped, monkeypatch):
     table = prudent.losses(preds, sparsities=[p.sparsity for p in each], names=list(certificate.names))
     assert prudent.certify(table, alpha=0.2, delta=0.05) == certificate
     assert certificate.models[3] == identity(each[3].model)
-    anytime, _, used = certify_artefacts_anytime(path, None, data, claim)
+    anytime, _, used = certify_artefacts_anytime(path, None, data, replace(claim, bounds=("group_sequential",)))
     assert used < 20 * len(data.certification) / 4
     assert certificate.selected - anytime.selected in (0, 1, 2)
     with pytest.raises(BadInput, match="ascending"):

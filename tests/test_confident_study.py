@@ -25,7 +25,7 @@ def test_a_thousand_certificates_of_each_bound_at_each_alpha_are_wrong_no_more_o
     assert (entry["resplits"], entry["n"], entry["pool"], entry["delta"]) == (1000, 5000, 15000, 0.05)
     # with this many rows, one in 10,000 each keeps the chance of a false alarm below 1 in 100
     most = binom.isf(1e-4, 1000, 0.05)
-    assert len(entry["rows"]) == 50
+    assert len(entry["rows"]) == 60
     assert all(row["violated"] <= most for row in entry["rows"])
     assert any(row["violated"] for row in entry["rows"]), "where none can be wrong nothing is tested"
 
@@ -38,8 +38,9 @@ def test_they_reach_nearly_as_far_as_the_pool_allows(entry):
             assert row["mean"] >= reachable[row["alpha"]] - 0.06
 
 
-def test_the_anytime_walk_takes_a_tenth_of_the_examples(entry):
+def test_the_anytime_walk_takes_about_a_tenth_of_the_examples(entry):
     every = entry["n"] * entry["candidates"]
     for one in entry["frugality"]:
-        assert one["examples"] * 10 <= every
-        assert one["behind"] <= 1.5
+        assert one["examples"] * 9 <= every
+        assert one["behind"] <= 0.5
+        assert one["within_one"] >= 0.9

@@ -180,8 +180,8 @@ def test_a_walk_that_does_not_stop_is_caught(monkeypatch):
 def test_an_anytime_level_that_is_not_deltas_is_caught(monkeypatch):
     """Without Ville's inequality: certified as soon as the p-value of a fixed number of examples is at most delta."""
 
-    def peeking(n, *, alpha, delta, batch, futility):
-        rule = stopping_rule(n, alpha=alpha, delta=delta, batch=batch, futility=futility)
+    def peeking(n, *, alpha, delta, bound, batch, futility):
+        rule = stopping_rule(n, alpha=alpha, delta=delta, bound=bound, batch=batch, futility=futility)
         seen = np.arange(1, n + 1)
         naive = binom.ppf(delta, seen, alpha).astype(int) - 1
         return StoppingRule(certifies=naive, ends=rule.ends, goes_on=rule.ends, batch=batch)

@@ -263,6 +263,8 @@ def served_table(small: Predictions, dense: Predictions) -> ServedTable:
 
 def certify_served(thresholds: Thresholds, table: ServedTable, *, alpha: float, delta: float) -> CascadeCertificate:
     """`certify_cascade` from a stored table, for whoever checks it without the networks' answers."""
+    if not 0 < alpha < 1:
+        raise BadInput(f"alpha lies in (0, 1); got {alpha}")
     served = table.margins[:, None] >= np.array(thresholds.values)
     m, k = served.sum(axis=0), (served & table.differs[:, None]).sum(axis=0)
     p_values = np.where(m > 0, bdtr(k, np.maximum(m, 1), alpha), np.nan)
@@ -287,8 +289,7 @@ def _lost(
     served: Bool[np.ndarray, "n thresholds"], small: Predictions, dense: Predictions
 ) -> Bool[np.ndarray, "n thresholds"]:
     """Which examples are served and decided otherwise than by the dense network."""
-    lost: Bool[np.ndarray, "n thresholds"] = served & (small.decisions != dense.decisions)[:, None]
-    return lost
+    return np.asarray(served & (small.decisions != dense.decisions)[:, None])
 
 
 def _check(small: Predictions, dense: Predictions, alpha: float, *, split: str, purpose: str) -> None:

@@ -42,6 +42,8 @@ def assumptions(certificate: Certificate) -> list[str]:
         found.append("The threshold was chosen on other examples.")
     if "bins" in options:
         found.append("The bins were fixed beforehand.")
+    if any(part.stopped and part.bound == "group_sequential" for part in parts):
+        found.append("How many examples there would be at most was fixed beforehand.")
     if certificate.settings:
         found.append("The settings of the procedure were fixed beforehand.")
     if any(part.group for part in parts):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,11 @@ def certify(
     check_tables(tables)
     alphas: list[float] = _each(alpha, len(tables), "alphas")
     bounds: list[str | Bound] = _each(bound, len(tables), "bounds")
+    for what, each in (("alpha", alphas), ("delta", [delta])):
+        if not all(isinstance(number, int | float | np.number) for number in each):
+            raise BadInput(
+                f"{what} is a number; got {each[0]!r}" if len(each) == 1 else f"{what}s are numbers; got {each}"
+            )
     if not 0 < delta < 1:
         raise BadInput(f"delta lies in (0, 1); got {delta}")
     method, chosen = PROCEDURES[procedure], _plain(settings or {})
@@ -179,6 +185,8 @@ def _evidence(losses: Losses, alpha: float, bound: str | Bound) -> tuple[tuple[f
         return tuple(calibration_p_value(r, b, alpha) for r, b in pairs), tuple(binned_error(r, b) for r, b in pairs)
     level = (alpha - losses.low) / (losses.high - losses.low)
     columns = [losses.column(i) for i in range(len(losses.names))]
+    if losses.stopped and BOUNDS.constant(name, "PLANNED"):
+        p_value = partial(BOUNDS[name], n=losses.n)  # the table has a row for each example that was planned
     # a risk about no example at all is known to be nothing: its p-value counts as 1
     return tuple(_chance(p_value(c, level), name) if len(c) else 1.0 for c in columns), losses.means
 
@@ -222,6 +230,7 @@ def _never(losses: Float64[np.ndarray, " n"], alpha: float) -> float:
 
 def _each(given: Any, count: int, what: str) -> list[Any]:  # noqa: ANN401 (alphas and bounds)
     """One for each table: a single one serves all."""
+    given = given.tolist() if isinstance(given, np.ndarray) else given
     if isinstance(given, str) or not isinstance(given, Sequence):
         return [given] * count
     if len(given) != count:

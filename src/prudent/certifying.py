@@ -91,15 +91,17 @@ def plan(
     alpha: Alpha = None,
     delta: Delta = 0.05,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Certification examples that there are.")] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Risk that the network is thought to have.")
-    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Risk that the network is thought to have.")] = None,
     risk: Annotated[
         list[str] | None,
         typer.Option(help="What is to be certified: see `prudent certify`; given again, one claim about all."),
     ] = None,
     bound: Annotated[
         list[str] | None, typer.Option(help="p-value; one for each --risk. Default: the one that fits the risk.")
+    ] = None,
+    changed: Annotated[
+        float | None,
+        typer.Option(help="For accuracy_drop: share of examples on which one network is right, the other wrong."),
     ] = None,
     classes: Annotated[
         int, typer.Option("--by-class", min=1, help="Of a claim about every true class: how many classes there are.")
@@ -115,10 +117,13 @@ def plan(
     risks, alphas = risk or ["error"], alpha or [0.05]
     _check_each(alphas, bound or [], risks)
     if len(risks) == classes == 1:
-        found = forecast(risks[0], alpha=alphas[0], delta=delta, bound=bound[0] if bound else None, n=n, rate=rate)
+        one = bound[0] if bound else None
+        found = forecast(risks[0], alpha=alphas[0], delta=delta, bound=one, n=n, rate=rate, changed=changed)
         lines, possible = forecast_lines(found), found["most_losses"] is not None
         said = json.dumps(found, indent=1)
     else:
+        if changed is not None:
+            raise BadInput("--changed is for a claim about accuracy_drop alone: leave it out")
         bounds = (list(bound) * len(risks))[: len(risks)] if bound else None
         alphas = (list(alphas) * len(risks))[: len(risks)]
         joint = forecast_jointly(risks, alphas=alphas, delta=delta, bounds=bounds, groups=classes, n=n, rate=rate)
@@ -139,18 +144,22 @@ def _claim(
     by_class: bool,
     anytime: bool,
 ) -> "Claim":
+    from prudent.anytime import BOUND as ANYTIME
     from prudent.claiming import Claim
     from prudent.forecasts import fitting_bound
     from prudent.procedures import PROCEDURES
 
     risks, alphas = tuple(risk or ["error"]), list(alpha or [0.05])
-    usual = ["beta_mixture" if anytime else fitting_bound(name) for name in risks]
+    usual = [ANYTIME if anytime else fitting_bound(name) for name in risks]
     bounds = list(bound) if bound else usual
-    if anytime and bound:
-        raise BadInput("--anytime has a bound of its own, beta_mixture: leave --bound out")
+    if anytime and not set(bounds) <= {ANYTIME, "beta_mixture"}:
+        raise BadInput(f"--anytime is by {ANYTIME} or beta_mixture; got --bound {' '.join(bounds)}: leave --bound out")
     PROCEDURES.module(procedure)
-    options = _options(option or [])
-    _check_options(options, risks)
+    options = _options(option or [], risks)
+    if len({(name, tuple(sorted(own.items()))) for name, own in zip(risks, options, strict=True)}) < len(risks):
+        raise BadInput(
+            f"the same risk is named twice: {', '.join(risks)}; name each once, or give each its own --option"
+        )
     if "ood_acceptance" in risks:
         raise BadInput(
             "ood_acceptance is about strangers, and a data set's certification split is not: predict strangers with "
@@ -180,27 +189,36 @@ def _told_apart(found: "list[Artefact]") -> "list[Artefact]":
     return found
 
 
-def _check_options(options: dict[str, float | int | str], risks: tuple[str, ...]) -> None:
-    """Refuse an option that no risk has: it would change nothing, and nobody would notice."""
+def _options(given: list[str], risks: tuple[str, ...]) -> list[dict[str, float | int | str]]:
+    """The options of each risk. One that is given once is for all risks that have it, else there is one for each.
+
+    What no risk has is refused: it would change nothing, and nobody would notice.
+    """
     from prudent.errors import UnknownName
     from prudent.risks import options_of
 
-    known = {name: option for risk in risks for name, option in options_of(risk).items()}
-    for name, value in options.items():
-        if name not in known:
-            raise UnknownName.of(f"option of {' and '.join(risks)}", name, known)
-        if isinstance(known[name].default, int) and not isinstance(value, int):
-            raise BadInput(f"option {name} is a whole number; got {value}")
-
-
-def _options(given: list[str]) -> dict[str, float | int | str]:
-    found: dict[str, float | int | str] = {}
+    of = [options_of(risk) for risk in risks]
+    known = {name: option for own in of for name, option in own.items()}
+    values: dict[str, list[float | int | str]] = {}
     for text in given:
         name, _, value = text.partition("=")
         try:
-            found[name] = int(value) if value.lstrip("-").isdigit() else float(value)
+            values.setdefault(name, []).append(int(value) if value.lstrip("-").isdigit() else float(value))
         except ValueError as error:
             raise BadInput(f"an option is name=number, as k=5; got {text!r}") from error
+    found: list[dict[str, float | int | str]] = [{} for _ in risks]
+    for name, each in values.items():
+        if name not in known:
+            raise UnknownName.of(f"option of {' and '.join(risks)}", name, known)
+        if isinstance(known[name].default, int) and not all(isinstance(value, int) for value in each):
+            raise BadInput(f"option {name} is a whole number; got {' and '.join(map(str, each))}")
+        having = [i for i, own in enumerate(of) if name in own]
+        if len(each) not in (1, len(having)):
+            raise BadInput(
+                f"option {name} is given once, or once for each of {len(having)} risks; got {len(each)} values"
+            )
+        for i, own_value in zip(having, each * len(having) if len(each) == 1 else each, strict=True):
+            found[i][name] = own_value
     return found
 
 

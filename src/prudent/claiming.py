@@ -11,8 +11,8 @@ from jaxtyping import Float64, Int64
 from prudent.anytime import certify_anytime
 from prudent.artefacts import Answer, Artefact
 from prudent.certificates import check_artefact, losses_of
-from prudent.certification import candidate_p_values, certify
-from prudent.claims import same_network
+from prudent.certification import WALK, candidate_p_values, certify
+from prudent.claims import Options, same_network
 from prudent.errors import BadInput, BrokenCertificate, SplitMisuse
 from prudent.leakage import Leaks, check_leaks, shared_inputs
 from prudent.loss_tables import by_group, losses
@@ -21,6 +21,8 @@ from prudent.risks import LOSSES, options_of
 from prudent.seeds import stream
 from prudent.splits import Data, Examples
 from prudent.types import Certificate, Losses, Predictions
+
+LossOptions = Mapping[str, float | int | str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Claim:
         delta: tolerated chance that the claim is wrong.
         bounds: name of the p-value for each.
         procedure: name in prudent.procedures.
-        options: of the losses, each given to those that have it.
+        options: of the losses, each given to those that have it; or one such mapping for each risk.
         by_class: whether the claim is about every true class by itself.
     """
 
@@ -42,7 +44,7 @@ class Claim:
     delta: float
     bounds: tuple[str, ...]
     procedure: str = "fixed_sequence"
-    options: Mapping[str, float | int | str] | None = None
+    options: LossOptions | Sequence[LossOptions] | None = None
     by_class: bool = False
 
 
@@ -59,7 +61,7 @@ def certify_artefacts(
     batches = data.certification.batches(batch)
     reference = None if dense is None else dense.predict(batches)
     answers = [candidate.predict(batches) for candidate in candidates]
-    tables = [_table(answers, reference, candidates, risk, claim) for risk in claim.risks]
+    tables = [_table(answers, reference, candidates, claim, i) for i in range(len(claim.risks))]
     alphas, bounds = list(claim.alphas), list(claim.bounds)
     if claim.by_class:
         labels = _labels(data.certification)
@@ -88,12 +90,15 @@ def certify_artefacts_anytime(
     Returns: the certificate, its losses, and the forward examples of the candidates.
 
     Raises:
-        BadInput: more than one risk, or one whose losses are not 0 and 1 for every example; as `certify_anytime`.
+        BadInput: more than one risk, or one whose losses are not 0 and 1 for every example; another procedure than the
+            walk; as `certify_anytime`.
     """
     if len(claim.risks) != 1 or claim.by_class or claim.risks[0] not in COUNTED:
         raise BadInput(f"anytime certification takes one risk of {', '.join(sorted(COUNTED))}; got {claim.risks}")
+    if claim.procedure != WALK:
+        raise BadInput(f"anytime certification is a walk, procedure {WALK!r}; got {claim.procedure!r}: leave it out")
     examples, name = _shuffled(data.certification), claim.risks[0]
-    inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(name, claim.options)
+    inputs, risk, own = torch.from_numpy(examples.inputs), LOSSES[name], _own(claim, 0)
     if risk.dense and dense is None:
         raise BadInput(f"the loss {name!r} compares with the dense network: name it with --dense")
     reference = dense.opened() if risk.dense and dense is not None else None
@@ -114,8 +119,8 @@ def certify_artefacts_anytime(
 
     found = certify_anytime(
         evaluate, n=len(examples), sparsities=[c.sparsity for c in candidates], alpha=claim.alphas[0],
-        delta=claim.delta, names=[c.name for c in candidates], loss=name, batch=batch,
-        data=data.certification.fingerprint,
+        delta=claim.delta, names=[c.name for c in candidates], loss=name, options=_settled(name, own),
+        bound=claim.bounds[0], batch=batch, data=data.certification.fingerprint,
         models=[c.fingerprint for c in candidates], dense="" if dense is None or not risk.dense else dense.fingerprint,
     )  # fmt: skip
     return found.certificate, found.losses, found.forward_examples
@@ -221,18 +226,25 @@ def check_unseen(candidates: Sequence[Artefact], data: Data, *, tolerated: int =
 
 
 def _table(
-    answers: Sequence[Predictions], dense: Predictions | None, candidates: Sequence[Artefact], risk: str, claim: Claim
+    answers: Sequence[Predictions], dense: Predictions | None, candidates: Sequence[Artefact], claim: Claim, i: int
 ) -> Losses:
     return losses(
-        answers, sparsities=[c.sparsity for c in candidates], loss=risk, dense=dense,
-        names=[c.name for c in candidates], options=_own(risk, claim.options),
+        answers, sparsities=[c.sparsity for c in candidates], loss=claim.risks[i], dense=dense,
+        names=[c.name for c in candidates], options=_own(claim, i),
     )  # fmt: skip
 
 
-def _own(risk: str, options: Mapping[str, float | int | str] | None) -> dict[str, float | int | str]:
-    """Those of the options that this loss has."""
-    known = options_of(risk)
-    return {name: value for name, value in (options or {}).items() if name in known}
+def _own(claim: Claim, i: int) -> dict[str, float | int | str]:
+    """Those of the options that risk `i` of a claim has."""
+    given = claim.options or {}
+    shared = given if isinstance(given, Mapping) else given[i]
+    known = options_of(claim.risks[i])
+    return {name: value for name, value in shared.items() if name in known}
+
+
+def _settled(risk: str, own: Mapping[str, float | int | str]) -> Options:
+    """The options as they are used, defaults included: the claim names them."""
+    return tuple(sorted((name, own.get(name, known.default)) for name, known in options_of(risk).items()))
 
 
 def _labels(examples: Examples) -> Int64[np.ndarray, " n"]:

@@ -73,9 +73,18 @@ class Certificate:
     @property
     def binding(self) -> tuple[str, ...]:
         """Of a claim about several risks: for each candidate the one with the largest p-value. Else ()."""
-        each = zip(*(part.p_values for part in self.parts), strict=True)
+        return tuple(self.binds(i) for i in range(len(self.names))) if self.parts else ()
+
+    def binds(self, i: int, *, earlier: bool = False) -> str:
+        """Of a claim about several risks: the one with candidate `i`'s largest p-value, the first of those that tie.
+
+        Two risks that differ in their options alone are told apart by them; not so by earlier versions.
+        """
         labels = [part.label for part in self.parts]
-        return tuple(labels[max(range(len(labels)), key=values.__getitem__)] for values in each)
+        at = max(range(len(labels)), key=lambda k: self.parts[k].p_values[i])
+        if earlier or labels.count(labels[at]) == 1:
+            return labels[at]
+        return f"{labels[at]} ({', '.join(f'{name} = {value}' for name, value in self.parts[at].options)})"
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from prudent.data import DATA
 from prudent.diversity import MEASURES
 from prudent.errors import PrudentError, UnknownName
 from prudent.ood import OOD
-from prudent.resplitting import ANYTIME
+from prudent.resplitting import WALKS
 from prudent.scores import SCORES
 from prudent.tallies import MOST
 from prudent.units import check_shape_of_unit
@@ -159,9 +159,9 @@ def resplit_problems(claim: "Certification") -> Iterator[str]:
     if claim.resplits is None:
         return
     for bound in claim.bounds or [claim.bound]:
-        if bound != ANYTIME and bound not in BOUNDS:
-            yield str(UnknownName.of("bound", bound, [*BOUNDS, ANYTIME]))
-        elif bound != ANYTIME and BOUNDS.constant(bound, "ORDERED"):
+        if bound not in WALKS and bound not in BOUNDS:
+            yield str(UnknownName.of("bound", bound, [*BOUNDS, *WALKS]))
+        elif bound not in WALKS and BOUNDS.constant(bound, "ORDERED"):
             yield f"resplits need bounds that look at the number of losses alone; {bound} looks at their order, too"
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from prudent.admission import BINNED
+from prudent.bet_forecasts import ASSUMED, amount, examples_by_bets, least_examples_by_bets, most_lost_by_bets
+from prudent.bounds.group_sequential import boundary
 from prudent.errors import BadInput, UnknownName
 from prudent.planning import examples_needed, least_examples, most_losses
 from prudent.risks import LOSSES
@@ -24,6 +26,7 @@ class Forecast(TypedDict):
     most_losses: int | float | None
     rate: float | None
     examples_for_rate: int | None
+    assumed: str
 
 
 def fitting_bound(risk: str) -> str:
@@ -65,45 +68,94 @@ def forecast(
     n: int | None = None,
     rate: float | None = None,
     power: float = POWER,
+    changed: float | None = None,
 ) -> Forecast:
     """How many examples a claim needs, and how many losses it allows.
+
+    Losses of 0 and 1 are planned by counts, exactly. An accuracy drop and a Brier score are planned by simulated bets,
+    under the assumption that `assumed` names; numbers of examples are then about right.
 
     Args:
         risk: name in prudent.risks.LOSSES.
         alpha, delta: as in `prudent.certify`.
         bound: by default the one that fits the risk.
         n: certification examples that there are.
-        rate: risk that the network is thought to have.
+        rate: risk that the network is thought to have, in the risk's own units.
         power: wanted chance that such a network passes, in (0, 1).
+        changed: of an accuracy drop, the share of examples on which one network is right and the other wrong.
 
     Raises:
         UnknownName: no such risk or bound.
-        BadInput: a bound that depends on the order of losses, which cannot be planned by their number.
+        BadInput: values outside their ranges, a bound that the risk cannot be certified by, one that depends on the
+            order of losses of 0 and 1, which cannot be planned by their number.
     """
-    name = bound or fitting_bound(risk)
+    fitting, known = fitting_bound(risk), LOSSES[risk]
+    name = bound or fitting
+    _check(risk, alpha, delta, n, rate, power)
+    if (name == BINNED) != (fitting == BINNED):
+        raise BadInput(f"the risk {risk!r} is certified by {fitting!r}; got bound={name!r}")
     if name == BINNED:
         return _calibration(risk, alpha, delta, n, rate)
-    fitting_bound(risk)  # refuses what is no loss
-    known = LOSSES[risk]
+    if changed is not None and risk != "accuracy_drop":
+        raise BadInput(f"a share of changed examples belongs to 'accuracy_drop'; got it for {risk!r}")
     if (known.low, known.high) != (0.0, 1.0):
-        raise BadInput(
-            f"what {risk!r} takes depends on how its losses vary, which no count says: plan 'error' or "
-            "'negative_flip', or certify the validation split's predictions first, to see what so many are enough for"
-        )
+        return _by_bets(risk, name, alpha, delta, n, rate, power, changed)
     return Forecast(
         risk=risk,
         alpha=alpha,
         delta=delta,
         bound=name,
         least_examples=least_examples(alpha=alpha, delta=delta, bound=name),
-        anytime_least_examples=least_examples(alpha=alpha, delta=delta, bound="beta_mixture"),
+        anytime_least_examples=_least_anytime(n, alpha, delta),
         n=n,
         most_losses=None if n is None else most_losses(n, alpha=alpha, delta=delta, bound=name),
         rate=rate,
         examples_for_rate=None
         if rate is None
         else examples_needed(rate, alpha=alpha, delta=delta, power=power, bound=name),
+        assumed="",
     )
+
+
+def _check(risk: str, alpha: float, delta: float, n: int | None, rate: float | None, power: float) -> None:
+    """Refuse what can be no plan, whatever the bound."""
+    low, high = (0.0, 1.0) if LOSSES[risk].bins is not None else (LOSSES[risk].low, LOSSES[risk].high)
+    if not low < alpha < high or not 0 < delta < 1 or not 0 < power < 1:
+        raise BadInput(
+            f"alpha and delta lie in ({low:g}, {high:g}) and (0, 1), and power in (0, 1); got alpha={alpha}, "
+            f"delta={delta}, power={power}"
+        )
+    if rate is not None and not low <= rate <= high:
+        raise BadInput(f"the risk {risk!r} lies in [{low:g}, {high:g}]; got rate={rate}")
+    if n is not None and (not isinstance(n, int) or n < 1):
+        raise BadInput(f"the number of examples is a whole number of 1 or more; got {n}")
+
+
+def _least_anytime(n: int | None, alpha: float, delta: float) -> int | None:
+    """After how many examples without a loss the walk may certify, of n planned ones; without n by the mixture."""
+    if n is None:
+        return least_examples(alpha=alpha, delta=delta, bound="beta_mixture")
+    looks, most = boundary(n, alpha=alpha, delta=delta)
+    return int(looks[(most >= 0).argmax()]) if (most >= 0).any() else None
+
+
+def _by_bets(
+    risk: str, bound: str, alpha: float, delta: float, n: int | None, rate: float | None, power: float,
+    changed: float | None,
+) -> Forecast:  # fmt: skip
+    if risk not in ASSUMED or bound != "betting":
+        raise BadInput(f"the risk {risk!r} is planned by the bound 'betting' alone; got bound={bound!r}")
+    known = LOSSES[risk]
+    level = (alpha - known.low) / (known.high - known.low)
+    needs = None
+    if rate is not None:
+        needs = examples_by_bets(risk, rate, level=level, delta=delta, power=power, changed=changed)
+    return Forecast(
+        risk=risk, alpha=alpha, delta=delta, bound=bound,
+        least_examples=least_examples_by_bets(risk, level=level, delta=delta), anytime_least_examples=None,
+        n=n, most_losses=None if n is None else most_lost_by_bets(risk, n, level=level, delta=delta, power=power),
+        rate=rate, examples_for_rate=needs, assumed=ASSUMED[risk],
+    )  # fmt: skip
 
 
 def forecast_jointly(
@@ -169,7 +221,7 @@ def _most(needs: Sequence[int | None], groups: int) -> int | None:
 def joint_lines(found: JointForecast) -> list[str]:
     """The joint forecast in words."""
     among = f" in each of {found['groups']} classes" if found["groups"] > 1 else ""
-    names = [f"{part['risk']} at most {exact_percent(part['alpha'])}" for part in found["parts"]]
+    names = [f"{part['risk']} at most {amount(part['risk'], part['alpha'])}" for part in found["parts"]]
     lines = [f'To certify "{" and ".join(names)}{among}", in one claim:']
     if found["least_examples"] is not None:
         lines.append(f"  at least {plural(found['least_examples'], 'example')}, if nothing is lost")
@@ -191,8 +243,6 @@ def joint_lines(found: JointForecast) -> list[str]:
 
 def _calibration(risk: str, alpha: float, delta: float, n: int | None, rate: float | None) -> Forecast:
     """By McDiarmid's bound: ECE + sqrt(2 ln(1/delta) / n) <= alpha."""
-    if not (0 < alpha < 1 and 0 < delta < 1):
-        raise BadInput(f"alpha and delta lie in (0, 1); got alpha={alpha}, delta={delta}")
     spread = 2 * math.log(1 / delta)
 
     def enough(error: float) -> int | None:
@@ -202,31 +252,42 @@ def _calibration(risk: str, alpha: float, delta: float, n: int | None, rate: flo
     return Forecast(
         risk=risk, alpha=alpha, delta=delta, bound=BINNED, least_examples=enough(0.0), anytime_least_examples=None,
         n=n, most_losses=None if left is None or left < 0 else left, rate=rate,
-        examples_for_rate=None if rate is None else enough(rate),
+        examples_for_rate=None if rate is None else enough(rate), assumed="",
     )  # fmt: skip
 
 
 def forecast_lines(found: Forecast) -> list[str]:
     """The forecast in words."""
-    what = f'"{found["risk"]} at most {exact_percent(found["alpha"])}" with '
+    what = f'"{found["risk"]} at most {amount(found["risk"], found["alpha"])}" with '
     what += f"{exact_percent(found['delta'], complement=True)} confidence, by {found['bound']}"
     lines = [f"To certify {what}:"]
     binned = found["bound"] == BINNED
-    if found["least_examples"] is not None:
+    if found["least_examples"] is None:
+        lines.append("  more examples than are searched for")
+    else:
         none = "with no calibration error at all" if binned else "if none of them is lost"
         lines.append(f"  at least {plural(found['least_examples'], 'example')}, {none}")
     if found["anytime_least_examples"] is not None:
-        lines.append(f"  anytime certification may stop after {found['anytime_least_examples']:,}, if none is lost")
+        which = " by beta_mixture" if found["n"] is None else ""
+        lines.append(
+            f"  anytime certification{which} may stop after {found['anytime_least_examples']:,}, if none is lost"
+        )
     if found["n"] is not None:
         lines.append("  " + _allowed(found["n"], found["most_losses"], binned=binned))
     if found["rate"] is not None:
-        rate, needs = percent(found["rate"]), found["examples_for_rate"]
+        rate, needs = amount(found["risk"], found["rate"]), found["examples_for_rate"]
         if needs is None:
-            lines.append(f"  a network whose true risk is {rate} cannot be certified by any number of examples")
+            never = "any number of" if not found["assumed"] or found["rate"] >= found["alpha"] else "200,000"
+            lines.append(f"  a network whose true risk is {rate} cannot be certified by {never} examples")
         elif binned:
             lines.append(f"  with an error of {found['rate']:g} in the examples, {plural(needs, 'example')}")
         else:
-            lines.append(f"  a network whose true risk is {rate} passes 8 times in 10 with {plural(needs, 'example')}")
+            about = "about " if found["assumed"] else ""
+            lines.append(
+                f"  a network whose true risk is {rate} passes 8 times in 10 with {about}{plural(needs, 'example')}"
+            )
+    if found["assumed"]:
+        lines.append(f"  by simulation, {found['assumed']}")
     return lines
 
 

@@ -34,7 +34,7 @@ class Monitor:
         alarm_at: after how many losses the alarm was raised, None if it was not. It stays raised.
 
     Raises:
-        BadInput: alpha or delta outside (0, 1).
+        BadInput: alpha or delta outside (0, 1), another bet.
     """
 
     alpha: float
@@ -50,6 +50,8 @@ class Monitor:
         for name in ("alpha", "delta"):
             if not 0 < getattr(self, name) < 1:
                 raise BadInput(f"{name} lies in (0, 1); got {getattr(self, name)}")
+        if self.bet not in ("beta_mixture", "betting"):
+            raise BadInput(f"a monitor bets by 'beta_mixture' or 'betting'; got {self.bet!r}")
 
     @property
     def alarm(self) -> bool:

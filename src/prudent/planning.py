@@ -11,8 +11,8 @@ from prudent.errors import BadInput
 from prudent.types import Certificate
 from prudent.wording import exact_percent, percent, plural
 
-ANYTIME = frozenset({"beta_mixture", "fixed_bet"})
-"""Bounds that stay valid when it was decided by looking at the losses how many examples to use (Ville's inequality)."""
+ANYTIME = frozenset({"beta_mixture", "fixed_bet", "group_sequential"})
+"""Bounds that stay valid when it was decided by looking at the losses how many examples to use."""
 
 LIMIT = 10**9
 """More examples than this are not searched for."""
@@ -110,10 +110,11 @@ def needed(certificate: Certificate, *, earlier: bool = False) -> str:
     if at is None:
         return ""
     if certificate.parts:
-        return f"More examples, or a candidate with a lower risk, are needed; what binds is {certificate.binding[at]}."
+        binds = certificate.binds(at, earlier=earlier)
+        return f"More examples, or a candidate with a lower risk, are needed; what binds is {binds}."
     bound, n = certificate.bound, certificate.examples(at)
     counted = certificate.counts is not None and bound in BOUNDS and not BOUNDS.constant(bound, "ORDERED")
-    if certificate.sizes and certificate.bound in ANYTIME and counted and n:
+    if certificate.sizes and certificate.bound in ANYTIME and certificate.counts is not None and n:
         lost = f"{(certificate.counts or ())[at]:,} of {n:,} examples lost"
         return f"{certificate.names[at]!r} was given up with {lost}: it would hardly have been certified."
     # only a walk tests each candidate at the whole of delta

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
+from prudent.anytime import BOUND, FUTILITY
 from prudent.errors import BadInput
 from prudent.intervals import clopper_pearson
 from prudent.planning import most_losses
@@ -14,7 +15,10 @@ from prudent.stopping import StoppingRule, stopping_rule, walked
 from prudent.types import Losses
 
 ANYTIME = "anytime"
-"""Beside the names of bounds: the walk that evaluates batch by batch and stops early."""
+"""Beside the names of bounds: the walk that evaluates batch by batch and stops early, as `certify_anytime` does."""
+
+WALKS = {ANYTIME: BOUND, "anytime_mixture": "beta_mixture"}
+"""Such walks, and the bounds by which they stop."""
 
 COMPARED = "binomial"
 """The bound that the anytime walk is compared with, on the very same examples."""
@@ -27,7 +31,7 @@ class Resplit:
     """What the certificates of one bound at one alpha came to, over all resplits.
 
     Args:
-        bound: name of the p-value, or "anytime".
+        bound: name of the p-value, or of a walk.
         alpha: tolerated risk.
         violated: how many certified a candidate whose risk over the whole pool exceeds alpha.
         violated_lo, violated_hi: 95 % Clopper-Pearson limits of the chance of that.
@@ -113,7 +117,7 @@ def resplit(
     resplits: int = 1000,
     replacement: bool = False,
     batch: int = 64,
-    futility: float = 0.01,
+    futility: float = FUTILITY,
     seed: int = 0,
 ) -> Resplits:
     """Draw n certification examples from a pool many times, certify each time, and compare with the whole pool.
@@ -130,7 +134,8 @@ def resplit(
         n: examples of each certificate, 1 .. N (N - 1 without replacement).
         alphas: tolerated risks, in (0, 1).
         delta: tolerated chance of a wrong certificate, in (0, 1).
-        bounds: names in prudent.bounds that depend on the number of losses alone, or "anytime".
+        bounds: names in prudent.bounds that depend on the number of losses alone, "anytime" for the walk that stops
+            early, or "anytime_mixture" for that by the bound "beta_mixture".
         resplits: how often, 1 or more.
         replacement: draw independently.
         batch, futility: of the anytime walk, as in `certify_anytime`.
@@ -152,13 +157,14 @@ def resplit(
         (bound, alpha): _most(n, alpha, delta, bound)
         for bound in dict.fromkeys([*bounds, COMPARED])
         for alpha in alphas
-        if bound != ANYTIME
+        if bound not in WALKS
     }
-    rules = (
-        {a: stopping_rule(n, alpha=a, delta=delta, batch=batch, futility=futility) for a in alphas}
-        if ANYTIME in bounds
-        else {}
-    )
+    rules = {
+        (walk, a): stopping_rule(n, alpha=a, delta=delta, bound=WALKS[walk], batch=batch, futility=futility)
+        for walk in WALKS
+        if walk in bounds
+        for a in alphas
+    }
     certified, taken = _certified(table, n, limits, rules, resplits, replacement=replacement, seed=seed)
     risks = np.count_nonzero(table, axis=1) / losses.n
     rows = [
@@ -176,7 +182,7 @@ def resplit(
         seed=seed,
         rows=tuple(rows),
         reachable=tuple((float(a), _sparsity(int(_leading((risks <= a)[None])[0]), losses.sparsities)) for a in alphas),
-        frugality=tuple(_frugality(a, certified, taken) for a in rules),
+        frugality=tuple(_frugality(a, certified, taken) for walk, a in rules if walk == ANYTIME),
     )
 
 
@@ -187,7 +193,7 @@ def _certified(
     table: UInt8[np.ndarray, "candidates pool"],
     n: int,
     limits: Mapping[Key, int],
-    rules: Mapping[float, StoppingRule],
+    rules: Mapping[Key, StoppingRule],
     resplits: int,
     *,
     replacement: bool,
@@ -197,14 +203,14 @@ def _certified(
     rng = np.random.default_rng(stream("resplits", seed))
     candidates, pool = table.shape
     counts = np.empty((resplits, candidates), np.int64)
-    certified = {(ANYTIME, a): np.empty(resplits, np.int64) for a in rules}
+    certified = {key: np.empty(resplits, np.int64) for key in rules}
     taken = {key: np.empty(resplits, np.int64) for key in certified}
     for r in range(resplits):
         drawn = rng.integers(pool, size=n) if replacement else rng.permutation(pool)[:n]
         lost = np.cumsum(table[:, drawn], axis=1, dtype=np.int32)
         counts[r] = lost[:, -1]
-        for a, rule in rules.items():
-            certified[ANYTIME, a][r], taken[ANYTIME, a][r] = walked(rule, lost)
+        for key, rule in rules.items():
+            certified[key][r], taken[key][r] = walked(rule, lost)
     for key, most in limits.items():
         certified[key] = _leading(counts <= most)
         taken[key] = n * np.minimum(certified[key] + 1, candidates)

@@ -1,16 +1,13 @@
 """Where the anytime walk stops, from tables made once: for one claim, thousands of orders of the examples are quick."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from prudent.anytime import log_beta_binomial
-from prudent.eprocesses import log_beta_mixture
+from prudent.anytime import BOUND, FUTILITY, chance_to_pass, crossing_rule
+from prudent.bounds._search import Counts, largest_counts
 from prudent.errors import BadInput
-
-Counts = Int64[np.ndarray, " k"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,15 +27,18 @@ class StoppingRule:
     batch: int
 
 
-def stopping_rule(n: int, *, alpha: float, delta: float, batch: int = 64, futility: float = 0.01) -> StoppingRule:
+def stopping_rule(
+    n: int, *, alpha: float, delta: float, bound: str = BOUND, batch: int = 64, futility: float = FUTILITY
+) -> StoppingRule:
     """The rule of anytime certification for losses of 0 and 1.
 
-    Both decisions are monotone in the count of losses k after t examples: the wealth falls with k, and so does the
+    Both decisions are monotone in the count of losses k after t examples: the evidence falls with k, and so does the
     predictive chance that at most k_n of all n examples are lost. So each is one largest count, found by bisection.
 
     Args:
         n: most examples of a candidate, 1 or more.
         alpha, delta: as in `certify`, in (0, 1).
+        bound: "group_sequential" or "beta_mixture".
         batch: examples of one batch, 1 or more.
         futility: in [0, 1), as in `certify_anytime`.
 
@@ -52,17 +52,16 @@ def stopping_rule(n: int, *, alpha: float, delta: float, batch: int = 64, futili
             "a stopping rule needs n and batch of 1 or more, alpha and delta in (0, 1) and futility in [0, 1); "
             f"got {n}, {batch}, {alpha}, {delta}, {futility}"
         )
-    seen = np.arange(1.0, n + 1)
-    certifies = _largest(
-        lambda k: log_beta_mixture(k.astype(np.float64), seen, alpha) >= -np.log(delta), np.arange(1, n + 1)
-    )
+    seen, rule = np.arange(1.0, n + 1), crossing_rule(n, alpha=alpha, delta=delta, bound=bound)
+    certifies = largest_counts(lambda k: rule.certifies(k.astype(np.float64), seen), np.arange(1, n + 1))
     ends = np.minimum(np.arange(batch, n + batch, batch), n)
-    most = int(certifies[-1])
 
     def hopeful(k: Counts) -> np.ndarray:
-        return np.array([_chance(int(t), int(lost), n, most) >= futility for t, lost in zip(ends, k, strict=True)])
+        return np.array(
+            [chance_to_pass(int(t), int(lost), n, rule.most) >= futility for t, lost in zip(ends, k, strict=True)]
+        )
 
-    going = np.minimum(_largest(hopeful, ends), most)
+    going = np.minimum(largest_counts(hopeful, ends), rule.most)
     return StoppingRule(certifies=certifies, ends=ends, goes_on=going, batch=batch)
 
 
@@ -85,22 +84,3 @@ def walked(rule: StoppingRule, lost: Integer[np.ndarray, "candidates n"]) -> tup
     evaluated = rule.ends[np.where(passed, certified_in, ended_in)]
     certified = len(passed) if passed.all() else int(passed.argmin())
     return certified, int(evaluated[: certified + 1].sum())
-
-
-def _largest(holds: Callable[[Counts], np.ndarray], most: Counts) -> Counts:
-    """For each entry the largest k in 0 .. most for which a condition holds that only small k meet; -1 if none does."""
-    low, high = np.full(len(most), -1), most + 1
-    while (high - low > 1).any():
-        middle = (low + high) // 2
-        # ends of finished entries are not asked about again: -1 and most + 1 are no counts
-        open_ = high - low > 1
-        met = holds(np.where(open_, middle, 0)) & open_
-        low, high = np.where(met, middle, low), np.where(open_ & ~met, middle, high)
-    return low
-
-
-def _chance(seen: int, lost: int, n: int, most: int) -> float:
-    """Predictive chance that at most `most` of n examples are lost, given the first ones."""
-    if seen == n or lost > most:
-        return float(lost <= most)
-    return float(np.exp(log_beta_binomial(most - lost, n - seen, lost + 0.5, seen - lost + 0.5)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from prudent.monitoring import Monitor
+    from prudent.stream_marks import Mark
     from prudent.types import Certificate
 
 DONE, ALARM = 0, 3
@@ -47,6 +48,7 @@ def monitor(
     from prudent.certificates import verify
     from prudent.files import write_whole
     from prudent.monitoring import watch
+    from prudent.stream_marks import Running, longer, mark
 
     claimed = verify(certificate)
     place = state or certificate.with_name(f"{certificate.stem}.monitor.json")
@@ -54,17 +56,20 @@ def monitor(
     loss = _loss_of(claimed)
     with _alone(place):
         now = _begun(place, key, claimed, delta)
-        files = _counted(place, stream, again=again)
+        files, running = _counted(place, stream, again=again), Running()
         for lines in _chunks(stream, every):
             before = now.alarm
-            losses, wrong = _losses(lines, loss, after=now.n)
+            losses, used, wrong = _losses(lines, loss, after=now.n)
             if len(losses):
                 now = watch(now, losses)
-                write_whole(place, _written(now, key, files))
+                running = longer(running, lines[:used])
+                write_whole(place, _written(now, key, [*files, mark(running, ended=False)] if stream else files))
             if now.alarm and not before and not as_json:
                 typer.echo(_alarm(now, claimed))
             if wrong is not None:
                 raise wrong
+        if stream and running.lines:
+            write_whole(place, _written(now, key, [*files, mark(running, ended=True)]))
     _say(now, place, as_json=as_json)
     return ALARM if now.alarm else DONE
 
@@ -127,54 +132,24 @@ def _range(risk: str) -> tuple[float, float]:
     return (LOSSES[risk].low, LOSSES[risk].high) if risk in LOSSES else (0.0, 1.0)
 
 
-Mark = tuple[int, int, str]
-"""Bytes, lines and sha256 of a file."""
-
-MANY = 1000
-"""So many equal lines at the beginning are no chance: streams of small numbers often begin alike."""
-
-
-def _counted(place: Path, stream: Path | None, *, again: bool) -> list[Mark]:
-    """The files that a watch has counted, this one with them; of watches of earlier versions none is known.
-
-    Raises:
-        BadInput: this one was counted before, or is one that has grown since.
-    """
+def _counted(place: Path, stream: Path | None, *, again: bool) -> "list[Mark]":
+    """What a watch has counted of which files; of watches of the first versions none is known."""
     from prudent.files import read_file
+    from prudent.stream_marks import check_uncounted, marks_from_json
 
-    kept = json.loads(read_file(place)).get("files", []) if place.exists() else []
-    files = [(int(size), int(lines), str(digest)) for size, lines, digest in kept]
-    if stream is None or not stream.is_file():  # what comes through a pipe can be read once only
-        return files
-    for size, lines, digest in () if again else files:
-        own = _mark(stream, size)
-        if own[2] == digest and (lines >= MANY or stream.stat().st_size == size):
-            raise BadInput(
-                f"the first {lines:,} lines of {stream} were counted before: give the new ones only, or --again if the "
-                "same were served once more"
-            )
-    return [*files, _mark(stream)]
+    marks = marks_from_json(json.loads(read_file(place)).get("files", []) if place.exists() else [])
+    if stream is not None and stream.is_file() and not again:  # what comes through a pipe can be read once only
+        check_uncounted(stream, marks)
+    return marks
 
 
-def _mark(stream: Path, most: int | None = None) -> Mark:
-    """Of the first `most` bytes."""
-    digest, size, lines = hashlib.sha256(), 0, 0
-    try:
-        with stream.open("rb") as file:
-            while part := file.read(1 << 20 if most is None else min(1 << 20, most - size)):
-                digest.update(part)
-                size, lines = size + len(part), lines + part.count(b"\n")
-    except OSError as error:
-        raise PrudentError(f"the stream cannot be read ({reason(error)})") from error
-    return size, lines, digest.hexdigest()
-
-
-def _written(now: "Monitor", key: str, files: list[Mark]) -> str:
+def _written(now: "Monitor", key: str, files: "list[Mark]") -> str:
     from prudent.monitoring import monitor_to_json
+    from prudent.stream_marks import marks_to_json
 
     state = json.loads(monitor_to_json(now))
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
-    return json.dumps({"certificate": key, "monitor": state, "sha256": digest, "files": files}) + "\n"
+    return json.dumps({"certificate": key, "monitor": state, "sha256": digest, "files": marks_to_json(files)}) + "\n"
 
 
 def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
@@ -182,7 +157,8 @@ def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
         if stream is None:
             yield from _cut(sys.stdin, every)
         else:
-            with stream.open(encoding="utf-8") as lines:
+            # ends of lines as they are: the mark of what was counted is of the file's own bytes
+            with stream.open(encoding="utf-8", newline="") as lines:
                 yield from _cut(lines, every)
     except (OSError, UnicodeDecodeError) as error:
         raise PrudentError(f"the stream cannot be read ({reason(error)})") from error
@@ -190,13 +166,14 @@ def _chunks(stream: Path | None, every: int) -> Iterator[list[str]]:
 
 def _cut(lines: Iterator[str], every: int) -> Iterator[list[str]]:
     held: list[str] = []
-    interrupted = False
+    interrupted, full = False, 0
     try:
         for line in lines:
-            held += [line] if line.strip() else []
-            if len(held) == every:
+            held.append(line)
+            full += bool(line.strip())
+            if full == every:
                 yield held
-                held = []
+                held, full = [], 0
     except KeyboardInterrupt:
         interrupted = True
     if held:
@@ -207,23 +184,37 @@ def _cut(lines: Iterator[str], every: int) -> Iterator[list[str]]:
 
 def _losses(
     lines: list[str], loss: Callable[[dict[str, Any]], float], *, after: int
-) -> "tuple[np.ndarray, BadInput | None]":
-    """The losses up to the first line that is none, and what to say of that line."""
+) -> "tuple[np.ndarray, int, BadInput | None]":
+    """The losses up to the first line that is none, how many lines that are, and what to say of that line."""
     import numpy as np
 
     found: list[float] = []
-    for number, line in enumerate(lines, after + 1):
+    for used, line in enumerate(lines):
+        if not line.strip():
+            continue
+        number = after + len(found) + 1
         try:
             value = float(loss(json.loads(line)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            return np.array(found), BadInput(
-                f"example {number} of the stream is not as the risk needs it ({reason(error)}): {line.strip()[:80]!r}; "
-                "everything before it was counted"
+            return (
+                np.array(found),
+                used,
+                BadInput(
+                    f"example {number} of the stream is not as the risk needs it ({reason(error)}): "
+                    f"{line.strip()[:80]!r}; everything before it was counted"
+                ),
             )
         if not 0 <= value <= 1:
-            return np.array(found), BadInput(f"example {number} of the stream has a loss outside of the risk's range")
+            return (
+                np.array(found),
+                used,
+                BadInput(
+                    f"example {number} of the stream has a loss outside of the risk's range; everything before it "
+                    "was counted"
+                ),
+            )
         found.append(value)
-    return np.array(found), None
+    return np.array(found), len(lines), None
 
 
 def _loss_of(claimed: "Certificate") -> Callable[[dict[str, Any]], float]:

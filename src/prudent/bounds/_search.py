@@ -1,9 +1,10 @@
-"""The smallest tolerated risk that is rejected."""
+"""Searches that every bound shares: the smallest tolerated risk that is rejected, and the largest counts."""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Int64
 
 from prudent.bounds._sums import Numbers
 
@@ -29,3 +30,23 @@ def smallest_rejected(
         rejected = rejects(middle)
         low, high = np.where(rejected, low, middle), np.where(rejected, middle, high)
     return np.asarray(high)
+
+
+Counts = Int64[np.ndarray, " k"]
+
+
+def largest_counts(holds: Callable[[Counts], np.ndarray], most: Counts) -> Counts:
+    """For each entry the largest k in 0 .. most for which a condition holds that only small k meet; -1 if none does.
+
+    Args:
+        holds: tells of one count for each entry whether the condition holds there.
+        most: (entries,) the largest count of each.
+    """
+    low, high = np.full(len(most), -1), most + 1
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        # ends of finished entries are not asked about again: -1 and most + 1 are no counts
+        open_ = high - low > 1
+        met = holds(np.where(open_, middle, 0)) & open_
+        low, high = np.where(met, middle, low), np.where(open_ & ~met, middle, high)
+    return low
