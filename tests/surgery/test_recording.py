@@ -183,6 +183,7 @@ PLAIN_CODE: dict[str, Callable[[Between, Tensor], Any]] = {
     "constants": lambda _, x: x * torch.tensor([1.0, 2, 3, 4, 5, 6]) + x.new_ones(6) + torch.arange(6),
     "detached": lambda net, x: x.detach() * net.first.bias.detach(),
     "parts": lambda _, x: torch.cat([*x.split([2, 3, 1], 1)[::-1], *x.chunk(3, 1)], 1)[:, 3:9],
+    "chosen": lambda _, x: x[:, torch.tensor([0, 1, 2, 3, 4, 5])][torch.arange(2)],
     "several": lambda _, x: x + x.max(1, keepdim=True).values * x.topk(2, dim=0).indices[:1],
     "kept device": lambda net, x: x * 2 if x.device.type == "cpu" and not x.is_meta else net.nothing,
     "a parameter is one": lambda net, x: x if isinstance(net.first.weight, nn.Parameter) else net.nothing,

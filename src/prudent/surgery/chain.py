@@ -78,11 +78,6 @@ def _check_plain(model: nn.Module) -> None:
             f"without an example whole channels can be removed from plain networks (nn.Sequential) for now; got "
             f'{type(model).__name__}: pass example=..., or prune single weights instead (granularity="weight")'
         )
-    shared = overlapping(model.state_dict(keep_vars=True))
-    if shared:
-        raise CannotPrune(
-            f"{min(shared)!r} shares its memory with a parameter of another shape, so both must stay whole"
-        )
 
 
 def links(model: nn.Module) -> tuple[Link, ...]:
@@ -125,6 +120,11 @@ def links(model: nn.Module) -> tuple[Link, ...]:
             )
     if not found:
         raise CannotPrune("channels can be removed between two layers; this network has fewer than two")
+    shared = overlapping(model.state_dict(keep_vars=True))
+    if shared:
+        raise CannotPrune(
+            f"{min(shared)!r} shares its memory with a parameter of another shape, so both must stay whole"
+        )
     return tuple(found)
 
 

@@ -23,8 +23,9 @@ from prudent.surgery.operations import Operations
 TORCH = f"{Path(torch.__file__).parent}"
 BETWEEN = tuple(f"{Path(TORCH, name)}" for name in ("_dynamo", "_compile", "_ops", "utils"))
 """Files of torch that pass an operation on to whoever watches."""
-UNKNOWN = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.inplace_view)
-"""Operations whose result, or its size, depends on values; and those that change sizes of tensors noted before."""
+UNKNOWN = (torch.Tag.data_dependent_output, torch.Tag.inplace_view)
+"""Operations that give numbers, and those that change sizes of tensors noted before. Sizes that depend on values are
+refused by torch, where they do: indices may be numbers, or a mask."""
 NUMBERS = ("item", "is_nonzero", "_local_scalar_dense", "equal", "allclose")
 """Operations that turn a tensor into a number of Python's, on which its code may decide."""
 
