@@ -24,11 +24,8 @@ TORCH = f"{Path(torch.__file__).parent}"
 BETWEEN = tuple(f"{Path(TORCH, name)}" for name in ("_dynamo", "_compile", "_ops", "utils"))
 """Files of torch that pass an operation on to whoever watches."""
 UNKNOWN = (torch.Tag.data_dependent_output, torch.Tag.inplace_view)
-"""Operations that give numbers, and those that change sizes of tensors noted before. Sizes that depend on values are
-refused by torch, where they do: indices may be numbers, or a mask."""
-NUMBERS = ("item", "is_nonzero", "_local_scalar_dense", "equal", "allclose")
-"""Operations that turn a tensor into a number of Python's, on which its code may decide."""
-
+"""Operations that give numbers, and those that change sizes of tensors noted before. Sizes that depend on values, and
+numbers asked for in other ways, are refused by torch where they come up: indices may be numbers, or a mask."""
 ALIASES = ("detach", "detach_")
 """Operations that change nothing where no gradients are."""
 
@@ -116,7 +113,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _noted(self, func: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 (any operation's)
         name = func.overloadpacket.__name__
-        if name in NUMBERS or (any(tag in func.tags for tag in UNKNOWN) and name not in ALIASES):
+        if any(tag in func.tags for tag in UNKNOWN) and name not in ALIASES:
             raise NotImplementedError(f"{func} depends on values, or changes sizes in place")
         if any(argument.is_out for argument in func._schema.arguments):
             raise NotImplementedError(f"{func} writes into a tensor that may be a part of another one")
