@@ -223,6 +223,7 @@ def test_nothing_of_torch_changes_either(name: str):
     before = states()
     assert [record(model, x) is None for model in models] == [True, False]
     assert states() == before
+    assert not torch.compiler.is_exporting()  # whatever ran before this test
     y = torch.rand(2, 4, requires_grad=True)
     (y * 2).sum().backward()  # operations have gradients again
     torch.testing.assert_close(y.grad, torch.full((2, 4), 2.0))
