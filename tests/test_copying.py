@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prudent.copying import duplicate
+from prudent.copying import converted, duplicate
 from prudent.surgery.plans import Plan, Slice, apply_plan
 from tests.conftest import assert_untouched, snapshot
 from tests.surgery.networks import residual, tied
@@ -198,3 +198,61 @@ def test_a_copy_is_that_of_deepcopy():
             assert type(value) is type(other), name
             if not nn.parameter.is_lazy(value):
                 assert torch.equal(value, other), name
+
+
+class Counters(nn.Module):
+    """Numbers that share their storage with another one, with more, or that something else belongs to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("alone", torch.tensor(3))
+        self.register_buffer("same", self.alone.detach())
+        self.register_buffer("many", torch.arange(4.0))
+        self.register_buffer("part", self.many[2])
+        self.register_buffer("named", torch.tensor(2.0))
+        self.register_buffer("again", self.alone)
+        self.named.unit = ["seconds"]
+        self.table = {"kept": self.alone, "activation": torch.ones(2, requires_grad=True) * 2}
+
+
+def test_numbers_that_share_storage_share_it_in_the_copy():
+    model = Counters()
+    new = duplicate(model)
+    for name, value in tensors(model).items():
+        assert torch.equal(tensors(new)[name], value)
+        assert tensors(new)[name].data_ptr() != value.data_ptr()
+    new.alone += 4
+    new.many += 1
+    assert (new.same, new.again, new.part, new.table["kept"]) == (7, 7, 3, 7)
+    assert new.again is new.alone is new.table["kept"]
+    assert new.same is not new.alone
+    assert (model.alone, model.same, model.part) == (3, 3, 2)
+    assert new.named.unit == ["seconds"]
+    assert new.named.unit is not model.named.unit
+    assert torch.equal(new.table["activation"], torch.full((2,), 2.0)), "an activation in a table is found"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_network_in_another_type_of_numbers_is_what_torch_makes_of_a_copy(dtype: torch.dtype):
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
+    model = nn.ModuleDict({"a": inner, "b": nn.LSTM(3, 5), "c": Counters(), "d": tied()}).to(
+        memory_format=torch.channels_last
+    )
+    model["a"][3].weight.requires_grad_(False)
+    before = snapshot(model)
+    new, expected = converted(model, dtype), copy.deepcopy({k: model[k] for k in "abd"})
+    assert_untouched(model, before)
+    for key, module in expected.items():
+        module.to(dtype)
+        assert list(tensors(new[key])) == list(tensors(module))
+        for name, value in tensors(module).items():
+            own = tensors(new[key])[name]
+            assert (type(own), own.dtype, own.requires_grad, own.stride()) == (
+                type(value), value.dtype, value.requires_grad, value.stride()
+            ), name  # fmt: skip
+            assert torch.equal(own, value)
+            assert own.data_ptr() not in {t.data_ptr() for t in tensors(model).values()}
+    assert new["d"].decode.weight is new["d"].embed.weight
+    assert new["c"].alone.dtype == torch.int64
+    assert new["b"]._flat_weights[0] is new["b"].weight_ih_l0

@@ -80,11 +80,6 @@ def _check_plain(model: nn.Module) -> None:
             f'{type(model).__name__}: pass example=..., or prune single weights instead (granularity="weight")'
         )
     check_plain_numbers(model)
-    shared = overlapping(model.state_dict(keep_vars=True))
-    if shared:
-        raise CannotPrune(
-            f"{min(shared)!r} shares its memory with a parameter of another shape, so both must stay whole"
-        )
 
 
 def links(model: nn.Module) -> tuple[Link, ...]:
@@ -127,6 +122,11 @@ def links(model: nn.Module) -> tuple[Link, ...]:
             )
     if not found:
         raise CannotPrune("channels can be removed between two layers; this network has fewer than two")
+    shared = overlapping(model.state_dict(keep_vars=True))
+    if shared:
+        raise CannotPrune(
+            f"{min(shared)!r} shares its memory with a parameter of another shape, so both must stay whole"
+        )
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ from prudent.examples import Example, mapped, size
 from prudent.surgery.calls import operation
 from prudent.surgery.exporting import export
 from prudent.surgery.graph_form import GraphForm
+from prudent.surgery.operations import operations_in
 from prudent.surgery.plans import Plan, apply_plan
 from prudent.surgery.proving import CONSTANTS
 from prudent.surgery.restoring import restore_modules
@@ -46,7 +47,7 @@ def graph_of(model: nn.Module, example: Example, *, sizes_only: bool = False) ->
     module = GraphForm(given, given.graph, class_name=type(model).__name__)
     own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]} | set(model.state_dict())
     module.meta[CONSTANTS] = [name for name, _ in module.named_buffers() if name not in own]
-    return module, walk(model, program, graph=module.graph)
+    return module, walk(model, operations_in(program), graph=module.graph)
 
 
 _EXPORTED: "weakref.WeakKeyDictionary[nn.Module, tuple[object, ExportedProgram]]" = weakref.WeakKeyDictionary()

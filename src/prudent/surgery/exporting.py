@@ -46,28 +46,45 @@ def export(
         )
         shapes = (*shapes[0], *shapes[1].values())
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.random.fork_rng(devices=[]),
-            evaluating(model),
-            attributes_kept(model),
-            _quiet(),
-        ):
-            warnings.simplefilter("ignore")
-            aliases = [m for m in model.modules() if _answers_its_input(m) and m not in training]
-            for module in (*training, *aliases):
-                module.training = True
+        with in_evaluation(model, training=training) as copying:
             program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise CannotPrune(
             f"the network's graph cannot be traced, so nothing can be cut out of it: {_why(error)}; prune single "
             'weights instead (granularity="weight")'
         ) from error
-    for node in program.graph.nodes:
-        if node.op == "call_function" and module_of(node, model) in aliases and node.args[2:] == (True,):
-            node.args = (*node.args[:2], False)
+    without_copies(program.graph, model, copying)
     program.graph.eliminate_dead_code()
     return program
+
+
+@contextmanager
+def in_evaluation(model: nn.Module, *, training: Sequence[nn.Module] = ()) -> Iterator[list[nn.Module]]:
+    """The network ready to be traced, with those of its modules that trace as in training, to be undone in the graph.
+
+    Args:
+        model: afterwards its modes, attributes and the random state are what they were.
+        training: modules of it that are in training mode all the same.
+    """
+    with (
+        warnings.catch_warnings(),
+        torch.random.fork_rng(devices=[]),
+        evaluating(model),
+        attributes_kept(model),
+        _quiet(),
+    ):
+        warnings.simplefilter("ignore")
+        copying = [m for m in model.modules() if _answers_its_input(m) and m not in training]
+        for module in (*training, *copying):
+            module.training = True
+        yield copying
+
+
+def without_copies(graph: fx.Graph, model: nn.Module, copying: Sequence[nn.Module]) -> None:
+    """Dropouts of these modules were traced as in training; now they say that it is none."""
+    for node in graph.nodes if copying else ():
+        if node.op == "call_function" and module_of(node, model) in copying and node.args[2:] == (True,):
+            node.args = (*node.args[:2], False)
 
 
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module:
@@ -86,9 +103,9 @@ def _answers_its_input(module: nn.Module) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter logs about sizes that it takes for constants: errors say it where it matters."""
+    """Without what torch logs about sizes, and about what it then raises: errors say it where it matters."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         with redirect_stderr(StringIO()):
             yield

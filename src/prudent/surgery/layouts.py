@@ -43,6 +43,8 @@ class Layout:
 
     def cover_of(self, kept: Mapping[str, object]) -> dict[str, tuple[np.ndarray, ...]]:
         """The cover with the unit numbers of a mask that files only some of the entries, in its order."""
+        if tuple(kept) == self.names:
+            return dict(self.cover)
         number = np.zeros(1 + sum(entry.families.size for entry in self.entries), dtype=np.int32)
         starts = dict(zip(self.names, np.cumsum([1, *[e.families.size for e in self.entries]]), strict=False))
         sizes = {entry.name: entry.families.size for entry in self.entries}
@@ -135,9 +137,11 @@ def _offered(families: Families, traced: Trace, granularity: Granularity, *, cha
     stays = set(families.frozen) | (set() if changing else set(families.changing)) | {0}
     if granularity == "head":
         return {row for row in families.heads if row in families.rows} - stays
-    labels = [np.unique(families.of[f.labels]) for fields in traced.parameters.values() for f in fields]
-    found = {int(family) for part in labels for family in part}
-    return found - stays - set(families.rows)
+    there = np.zeros(int(families.of.max(initial=0)) + 1, dtype=bool)
+    for fields in traced.parameters.values():
+        for field in fields:
+            there[families.of[field.labels]] = True
+    return set(np.flatnonzero(there).tolist()) - stays - set(families.rows)
 
 
 def _homes(traced: Trace) -> dict[int, list[str]]:
@@ -148,7 +152,7 @@ def _homes(traced: Trace) -> dict[int, list[str]]:
     for name, fields in traced.parameters.items():
         for field in fields:
             made = len(field.live) == 1 and (name, field.live[0]) in traced.makers and field.labels.ndim > 1
-            (makers if made else readers).append(np.unique(of[field.labels]), name)
+            (makers if made else readers).append(of[field.labels].reshape(-1), name)
     found = np.flatnonzero(makers.which + readers.which)
     both: dict[tuple[int, int], list[str]] = {}
     return {
@@ -167,8 +171,12 @@ class _Lists:
         self.lists: list[list[str]] = [[]]
 
     def append(self, families: np.ndarray, name: str) -> None:
-        """Another name for these families, each of which is there once."""
-        before, place = np.unique(self.which[families], return_inverse=True)
+        """Another name for these families."""
+        own = self.which[families]
+        if own.size and (own == own[0]).all():  # as nearly always
+            before, place = own[:1], np.zeros(1, dtype=np.int64)
+        else:
+            before, place = np.unique(own, return_inverse=True)
         self.which[families] = len(self.lists) + place
         self.lists += [[*self.lists[one], name] for one in before.tolist()]
 

@@ -95,7 +95,7 @@ def neighbours(model: nn.Module, layout: Layout) -> Neighbours:
     number = np.zeros(int(traced.families.of.max(initial=0)) + 1, dtype=np.int64)
     units = np.concatenate([entry.families.reshape(-1) for entry in layout.entries])
     number[units] = np.arange(1, len(units) + 1)
-    nodes = [node for node in traced.program.graph.nodes if node.op == "call_function"]
+    nodes = [node for node in traced.operations.graph.nodes if node.op == "call_function"]
     scales = {name for node in nodes if operation(node) in NORMS and (name := _parameter(layout, node, 1))}
     seen = _readers(model, layout, nodes, number)
     return Neighbours(

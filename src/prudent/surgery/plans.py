@@ -47,8 +47,8 @@ class Slice:
             raise BadInput(f"the plan is for a tensor of shape {self.shape}; got {tuple(value.shape)}")
         if self.flat is not None:
             return value.reshape(-1)[torch.from_numpy(self.flat).to(value.device)]
-        for dim, kept in self.dims.items():
-            value = value.index_select(dim, torch.from_numpy(kept).to(value.device))
+        for dim in sorted(self.dims):  # whole rows first: they lie in one piece
+            value = value.index_select(dim, torch.from_numpy(self.dims[dim]).to(value.device))
         return value
 
     def copied(self, value: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         BadInput: the plan names what the network does not have, or in another shape.
     """
-    whole = _tensors(model)
+    whole = tensors_of(model)
     unknown = sorted(set(plan.slices) - set(whole))
     if unknown:
         raise BadInput(f"the plan is about {unknown[0]!r}, which the network does not have")
@@ -196,7 +196,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
             kept = one.copied(tensor.detach())
             cut[id(tensor)] = nn.Parameter(kept, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else kept
     small = duplicate(model, instead=cut)
-    there = _tensors(small)
+    there = tensors_of(small)
     for name in plan.slices:
         new = cut[id(whole[name])]
         if there[name] is not new:  # modules that say themselves how they are copied may have copied the whole one
@@ -214,7 +214,7 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
     return small
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers under all their names."""
     found: dict[str, Tensor] = {}
     for path, module in model.named_modules(remove_duplicate=False):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from prudent.copying import duplicate
+from prudent.copying import converted, duplicate
 from prudent.errors import CannotPrune
 from prudent.examples import Example, Inputs, arguments, mapped, size
 from prudent.network import evaluating, seeded
@@ -110,10 +110,11 @@ def _compared(
         random_inputs = 8 if sum(t.numel() for t in leaves) <= LARGE * size(example) else 1
     for dtype, tolerance in ((torch.float64, TOLERANCE), (torch.float32, TOLERANCE_SINGLE)):
         inputs = [_cast(example, dtype), *_random(example, dtype, random_inputs)]
-        expected = _answers(masked, inputs, dtype)
+        got = _answers(small, inputs, dtype)
+        # where the smaller one does not run, all there is to know is whether the masked one does
+        expected = _answers(masked, inputs[:1] if isinstance(got, Exception) else inputs, dtype)
         if isinstance(expected, Exception):
             continue
-        got = _answers(small, inputs, dtype)
         if isinstance(got, Exception) and dtype == torch.float64 and _about_types(got):
             continue
         if isinstance(got, Exception):
@@ -157,10 +158,8 @@ def _check_other_batch(
 
 def _silent(masked: nn.Module, plan: Plan) -> bool:
     """Whether weights are zero that the plan keeps: all of a layer, and not its shift."""
-    return any(
-        parameter.numel() > 1 and not name.endswith("bias") and name in plan.slices and not bool(parameter.any())
-        for name, parameter in masked.named_parameters()
-    )
+    kept = [p for n, p in masked.named_parameters() if p.numel() > 1 and not n.endswith("bias") and n in plan.slices]
+    return not all(bool(p[-1].any()) or bool(p.any()) for p in kept)  # one row tells of most
 
 
 def _shaken(masked: nn.Module, small: nn.Module, plan: Plan) -> tuple[nn.Module, nn.Module]:
@@ -247,7 +246,7 @@ def _answers(model: nn.Module, inputs: Sequence[Example], dtype: torch.dtype) ->
 
 
 def _in_type(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    cast = duplicate(model).to(dtype)
+    cast = converted(model, dtype)
     for own, new in zip(model.modules(), cast.modules(), strict=True):
         for name in own.meta.get(CONSTANTS, ()) if isinstance(own, fx.GraphModule) else ():
             path, _, key = name.rpartition(".")

@@ -1,5 +1,7 @@
 """What a trace depends on, as a value to compare: a network whose signature has changed must be traced again."""
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -11,21 +13,26 @@ def signature_of(model: nn.Module, example: Example) -> object:
     """All that a trace depends on, as far as it can be told: sizes, ties, and the plain attributes of each module."""
     leaves, spec = pytree.tree_flatten(arguments(example))
     given = tuple((tuple(t.shape), t.dtype, t.device) if isinstance(t, Tensor) else repr(t) for t in leaves)
+    paths = list(model.named_modules(remove_duplicate=False))
     state = tuple(
-        (name, tuple(v.shape), v.dtype, v.device, v.data_ptr()) for name, v in model.state_dict(keep_vars=True).items()
+        (path, key, value.shape, value.dtype, value.device, value.data_ptr())
+        for path, module in paths
+        for own in (module._parameters, module._buffers)
+        for key, value in own.items()
+        if value is not None
     )
     modules = tuple(
         (
             path,
             type(module),
-            tuple((k, _told(v)) for k, v in vars(module).items() if k not in NOT_TOLD),
+            tuple([(k, _told(v)) for k, v in vars(module).items() if k not in NOT_TOLD]),
         )
-        for path, module in model.named_modules()
+        for path, module in paths
     )
     return given, str(spec), state, modules
 
 
-NOT_TOLD = ("training", "_parameters", "_buffers", "_modules")
+NOT_TOLD = frozenset(("training", "_parameters", "_buffers", "_modules"))
 """Attributes of modules that a trace does not depend on, or that the signature holds in another way."""
 
 
@@ -33,6 +40,8 @@ def _told(value: object) -> object:
     """An attribute as far as a change of it can be seen: numbers and words, and what a plain object holds of them."""
     if isinstance(value, PLAIN):
         return repr(value)
+    if type(value) in (dict, OrderedDict) and not value:  # as most are
+        return []
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype
     if isinstance(value, (list, tuple)):

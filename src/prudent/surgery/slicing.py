@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from prudent.errors import BadInput, CannotPrune
-from prudent.surgery.plans import Plan, Slice
+from prudent.surgery.plans import Plan, Slice, tensors_of
 from prudent.surgery.shadow import Field, Shadow
 from prudent.surgery.tracing import Trace
 
@@ -42,9 +42,8 @@ def plan_that_keeps(model: nn.Module, keeps: Keeps) -> Plan:
         CannotPrune: what stays is no rectangular tensor: different numbers of channels would stay in different groups.
         BadInput: the network has no such parameter, or in another shape.
     """
-    state = model.state_dict(keep_vars=True)
+    state = tensors_of(model)
     shapes = {name: tuple(value.shape) for name, value in state.items()}
-    shapes |= {name: tuple(value.shape) for name, value in model.named_buffers() if name not in shapes}
     slices = _with_tied(state, slices_that_keep(shapes, keeps))
     return Plan(slices=slices, attributes=_attributes(model, slices))
 
@@ -80,10 +79,6 @@ def left(shadow: Shadow, traced: Trace, gone: np.ndarray) -> tuple[int, ...]:
             for d, n in zip(field.live, _rectangle(keep, field), strict=True):
                 shape[d] = min(shape[d], n)
     return tuple(shape)
-
-
-def _fits(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    return len(own) == len(shape) and all(n in (1, m) for n, m in zip(own, shape, strict=True))
 
 
 def _slice(name: str, shape: tuple[int, ...], keeps: Sequence[np.ndarray]) -> Slice:
@@ -196,7 +191,8 @@ def attention_attributes(model: nn.Module, plan: Plan, traced: Trace, gone: np.n
     found: dict[str, dict[str, Any]] = {}
     families = traced.families
     for path, module in model.named_modules(remove_duplicate=False):
-        count = next((key for key in HEAD_COUNTS if isinstance(getattr(module, key, None), int)), None)
+        said = [key for key in HEAD_COUNTS if key in vars(module) or hasattr(type(module), key)]
+        count = next((key for key in said if isinstance(getattr(module, key, None), int)), None)
         if count is None or isinstance(module, nn.MultiheadAttention):
             continue
         prefix = f"{path}." if path else ""

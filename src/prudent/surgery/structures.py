@@ -49,10 +49,9 @@ def structures(model: nn.Module, layout: Layout | None) -> dict[str, str]:
 
 def operations_of(traced: Trace) -> dict[str, str]:
     """Parameter -> the operations that it enters, by name; depthwise convolutions are an operation of their own."""
-    signature = traced.program.graph_signature
     found: dict[str, str] = {}
-    for node in traced.program.graph.nodes:
-        name = signature.inputs_to_parameters.get(node.name)
+    for node in traced.operations.graph.nodes:
+        name = traced.operations.parameters.get(node.name)
         if name is None:
             continue
         users = {str(getattr(user.target, "overloadpacket", user.target)).removeprefix("aten.") for user in node.users}

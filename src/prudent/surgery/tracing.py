@@ -1,4 +1,4 @@
-"""A network with example inputs -> its graph (torch.export), walked once to see what its labels do."""
+"""A network with example inputs -> its graph of operations, walked once to see what its labels do."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,9 @@ from prudent.surgery.calls import Call, operation, read_elsewhere, tensors_in
 from prudent.surgery.exporting import export
 from prudent.surgery.families import Families, resolve
 from prudent.surgery.ledger import Ledger
+from prudent.surgery.operations import Operations, operations_in
 from prudent.surgery.parameters import Parameters, fields_of
+from prudent.surgery.recording import record
 from prudent.surgery.rules import RULES, Rule
 from prudent.surgery.rules.elementwise import pointwise
 from prudent.surgery.shadow import Field, Shadow, freeze
@@ -31,7 +33,7 @@ class Trace:
     """A network's graph, and what its labels do.
 
     Args:
-        program: the exported graph.
+        operations: the graph.
         shadows: name of a node -> its shadow, or those of its outputs.
         parameters: name in the state -> fields of labels. A tied parameter is listed once.
         makers: (parameter, dimension) that make the units of a layer.
@@ -39,7 +41,7 @@ class Trace:
         layouts: those that were made of it, so that the next cut finds them.
     """
 
-    program: torch.export.ExportedProgram
+    operations: Operations
     shadows: Mapping[str, Any]
     parameters: Mapping[str, tuple[Field, ...]]
     makers: frozenset[tuple[str, int]]
@@ -51,7 +53,7 @@ def trace(model: nn.Module, example: Example) -> Trace:
     """Walk the network's graph, and find out which indices of which parameters belong together.
 
     Args:
-        model: any module that torch.export can read. Not changed.
+        model: any module that runs on tensors without values, or that torch.export can read. Not changed.
         example: inputs; a few examples (batch, ...) are best, since a dimension of size 1 cannot be told from none.
 
     Raises:
@@ -65,7 +67,7 @@ def trace(model: nn.Module, example: Example) -> Trace:
         return _TRACED[model][1]
     check_stored(model)  # a trace would take what is computed for a constant
     prunable(model)  # refuses networks without layers, and lazy ones
-    made = walk(model, export(model, example))
+    made = walk(model, record(model, example) or operations_in(export(model, example)))
     _TRACED[model] = (signature, made)
     return made
 
@@ -74,20 +76,19 @@ _TRACED: "weakref.WeakKeyDictionary[nn.Module, tuple[object, Trace]]" = weakref.
 """The last trace of each network that is still alive: cutting it again at another sparsity takes no new trace."""
 
 
-def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.Graph | None = None) -> Trace:
-    """The labels of an exported network.
+def walk(model: nn.Module, operations: Operations, *, graph: fx.Graph | None = None) -> Trace:
+    """The labels of a network.
 
     Args:
         model: the network.
-        program: its export.
-        graph: a graph of the same program whose parameters are attributes; by default the program's own.
+        operations: what it does.
+        graph: a graph of the same operations whose parameters are attributes; by default the one with these operations.
     """
     ledger = Ledger()
     shadows: dict[str, Any] = {}
     known = Parameters(ledger, model)
-    signature = program.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    for node in (graph or program.graph).nodes:
+    names = {**operations.parameters, **operations.buffers}
+    for node in (graph or operations.graph).nodes:
         ledger.place = lambda node=node: _place(node)  # type: ignore[misc]
         if node.op == "placeholder":
             shape = _shapes(node.meta.get("val"))
@@ -98,8 +99,7 @@ def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.G
             constant = node.target not in known.state
             shadows[node.name] = Shadow(_shapes(node.meta["val"])[0]) if constant else known.get(str(node.target))
         elif node.op == "output":
-            # buffers that the forward pass updates are outputs of the graph as well
-            wanted = None if graph is not None else set(signature.user_outputs)
+            wanted = None if graph is not None else operations.answers
             for out in node.all_input_nodes:
                 if wanted is None or out.name in wanted:
                     for shadow in tensors_in([shadows[out.name]]):
@@ -108,7 +108,11 @@ def walk(model: nn.Module, program: torch.export.ExportedProgram, *, graph: fx.G
             shadows[node.name] = _called(ledger, node, shadows)
     own = {name: fields_of(ledger, name, shadow) for name, shadow in known.found.items()}
     return Trace(
-        program=program, shadows=shadows, parameters=own, makers=frozenset(ledger.makers), families=resolve(ledger)
+        operations=operations,
+        shadows=shadows,
+        parameters=own,
+        makers=frozenset(ledger.makers),
+        families=resolve(ledger),
     )
 
 
