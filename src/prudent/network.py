@@ -236,6 +236,16 @@ def check_runs(model: nn.Module, example: Tensor) -> Tensor:
         return logits_of(model, example)
 
 
+def check_goes(model: nn.Module, example: Example) -> None:
+    """Run the network on `example` in evaluation mode, whatever it answers. Raises BadInput."""
+    args, kwargs = arguments(example)
+    try:
+        with torch.no_grad(), evaluating(model):
+            model(*args, **kwargs)
+    except Exception as error:
+        raise BadInput(f"the network does not run on the example: {reason(error)}") from error
+
+
 def logits_of(model: nn.Module, inputs: Tensor, *, rows: int | None = None) -> Tensor:
     """What the network answers in the mode that it is in, or a refusal.
 

@@ -12,11 +12,11 @@ from prudent.batches import Batch, check_purpose
 from prudent.budgets import fit, macs_left, parameters_left
 from prudent.controls import Control, controlled, reinitialised
 from prudent.copying import duplicate
-from prudent.errors import BadInput, reason
-from prudent.examples import Example, arguments
+from prudent.errors import BadInput
+from prudent.examples import Example
 from prudent.granularities import layout_for, removed_elements, unit_scores, zero
 from prudent.masks import Mask, select
-from prudent.network import Reweighted, Scores, evaluating, prunable
+from prudent.network import Reweighted, Scores, check_goes, prunable
 from prudent.scopes import Scope, check_choice, check_sparsity
 from prudent.scores.magnitude import magnitude
 from prudent.scoring import ask_score, name_of_score, plans_ahead
@@ -180,16 +180,6 @@ def prune(
         model=start, mask=mask, score=name_of_score(score), scope=scope if fractions is None else "fractions",
         requested=mask.sparsity if amount is None else amount, layout=layout,
     )  # fmt: skip
-
-
-def check_goes(model: nn.Module, example: Example) -> None:
-    """Run the network on `example` in evaluation mode, whatever it answers. Raises BadInput."""
-    args, kwargs = arguments(example)
-    try:
-        with torch.no_grad(), evaluating(model):
-            model(*args, **kwargs)
-    except Exception as error:
-        raise BadInput(f"the network does not run on the example: {reason(error)}") from error
 
 
 def units_known(granularity: Granularity, layout: Layout | None) -> dict[str, Any]:

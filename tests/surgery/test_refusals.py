@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prudent.errors import CannotPrune
+from prudent.errors import BadInput, CannotPrune
 from prudent.pruning import prune
 from prudent.surgery.doctoring import diagnose
 
@@ -75,3 +75,12 @@ def test_the_line_that_decides_by_data_is_named() -> None:
     line = next(i for i, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.endswith("# here"))
     with pytest.raises(CannotPrune, match=rf"at test_refusals\.py:{line};"):
         prune(Branching(), sparsity=0.5, granularity="channel", example=X)
+
+
+def test_inputs_that_the_network_does_not_take_are_not_blamed_on_its_graph() -> None:
+    model = plain()
+    for example in (torch.rand(4, 9), (X, X), {"inputs": X}):
+        with pytest.raises(BadInput, match="the network does not run on the example: "):
+            diagnose(model, example)
+        with pytest.raises(BadInput, match="the network does not run on the example: "):
+            prune(model, sparsity=0.5, granularity="channel", example=example)

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
-from prudent.network import attributes_kept, evaluating
+from prudent.network import attributes_kept, check_goes, evaluating
 
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """Modules that in evaluation mode answer their very input, not a copy."""
@@ -36,6 +36,7 @@ def export(
 
     Raises:
         CannotPrune: it cannot be exported; says why.
+        BadInput: it does not run on the example at all.
     """
     args, kwargs = arguments(example)
     first = {0: torch.export.Dim.AUTO}
@@ -49,6 +50,7 @@ def export(
         with in_evaluation(model, training=training) as copying:
             program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
+        check_goes(model, example)
         raise CannotPrune(
             f"the network's graph cannot be traced, so nothing can be cut out of it: {_why(error)}; prune single "
             'weights instead (granularity="weight")'

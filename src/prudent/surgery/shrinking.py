@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from prudent.errors import BadInput, CannotPrune, reason
 from prudent.examples import Example, first, size
 from prudent.masks import Mask
-from prudent.network import macs, parameters
-from prudent.pruning import Pruned, check_goes
+from prudent.network import check_goes, macs, parameters
+from prudent.pruning import Pruned
 from prudent.surgery.burial import bury
 from prudent.surgery.cutting import plan_of
 from prudent.surgery.layouts import layout
