@@ -96,8 +96,8 @@ def speed(methods: Sequence[Speed]) -> Markup:
     elif slow:
         text = "<b>Nothing is faster</b> beyond the noise of measuring, although the multiply-adds promise up to {}."
         said.append(say(text, times(max(m.promised for m in slow))))
-    for m in methods:
-        if m.noisy is not None:
-            text = "<b>Too noisy to say</b>: {}, up to {}, but not beyond the noise of measuring."
-            said.append(say(text, m.title, times(m.noisy)))
+    noisy = {m.title: m.noisy for m in methods if m.noisy is not None}
+    if noisy:
+        text = "<b>Too noisy to say</b>: {}, up to {}, but not beyond the noise of measuring."
+        said.append(say(text, joined(list(noisy)), times(max(noisy.values()))))
     return join(said)

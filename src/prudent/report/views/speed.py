@@ -74,6 +74,8 @@ def _summary(run: Run, method: Method) -> trades.Speed:
 
 
 Scale = tuple[float, float]
+TICKS = 6
+"""Ratios that have room beside each other."""
 
 
 def _scale(run: Run) -> Scale:
@@ -95,7 +97,9 @@ def _place(ratio: float, scale: Scale) -> float:
 
 
 def _powers(scale: Scale) -> range:
-    return range(math.ceil(scale[0]), math.floor(scale[1]) + 1)
+    """The powers of two that are marked, 1 among them: as many as there is room for."""
+    step = max(1, math.ceil((scale[1] - scale[0]) / TICKS))
+    return range(math.ceil(scale[0] / step) * step, math.floor(scale[1]) + 1, step)
 
 
 def _rows(run: Run, method: Method, scale: Scale, around: Timing) -> list[dict[str, Any]]:
