@@ -44,7 +44,7 @@ LIBRARY = (
     "adoption.adopt", "dropnet.dropnet", "comparison.overlap", "comparison.chance_overlap", "comparison.agreement",
     "deadlines.prune_to_latency", "reestimation.reestimate", "surgery.doctoring.diagnose", "surgery.plans.apply_plan",
     "recutting.importances", "recutting.cut",
-    "loss_tables.by_group", "anytime.certify_anytime", "monitoring.watch", "inversion.upper_bound",
+    "loss_tables.by_group", "anytime.certify_anytime", "monitoring.watch", "serving.serve", "inversion.upper_bound",
     "inversion.upper_bounds", "planning.most_losses", "planning.examples_needed", "planning.least_examples",
     "forecasts.forecast_jointly",
     "rcps.last_controlled", "crc.control_expected_risk", "conformal.conformal_quantile", "intervals.quantile_rank",
