@@ -1,14 +1,27 @@
+import copy
 import warnings
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
 
 from prudent.errors import BadInput, CannotPrune
-from prudent.network import check_runs, evaluating, fingerprint, macs, macs_by_layer, parameters, prunable, seeded
+from prudent.network import (
+    check_runs,
+    evaluating,
+    fingerprint,
+    macs,
+    macs_by_layer,
+    parameters,
+    prunable,
+    seeded,
+)
 from prudent.pruning import prune
+from prudent.side_effects import attributes_kept
+from prudent.surgery.tracing import trace
 from tests.conftest import chain
 
 
@@ -203,3 +216,43 @@ def test_check_runs():
         check_runs(model, torch.rand(4, 1, 9, 20))
     with pytest.raises(BadInput, match=r"answered \(2, 3, 4\)"):
         check_runs(nn.Identity(), torch.rand(2, 3, 4))
+
+
+class Caching(nn.Module):
+    """Keeps what it computed in containers, as attention biases are kept in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.cache: dict[str, Any] = {}
+        self.seen: list[int] = [1]
+        self.nested = ({"kinds": {"a"}}, [])
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "bias" not in self.cache:
+            self.cache["bias"] = self.layer.bias + 1
+        self.seen.append(len(x))
+        self.nested[0]["kinds"].add("b")
+        self.nested[1].append(x)
+        self.count = self.count + 1
+        return self.layer(x) + self.cache["bias"]
+
+
+def test_what_a_forward_pass_puts_into_containers_is_undone():
+    model = Caching()
+    cache, seen, count = model.cache, model.seen, model.count
+    with attributes_kept(model):
+        model(torch.zeros(4, 3))
+        assert seen == [1, 4]
+    assert model.cache is cache
+    assert (cache, seen, model.nested) == ({}, [1], ({"kinds": {"a"}}, []))
+    assert model.count is count
+
+
+def test_a_trace_leaves_no_tensors_without_values_in_a_cache():
+    model, x = nn.Sequential(Caching(), nn.ReLU(), nn.Linear(2, 2)).eval(), torch.randn(4, 3)
+    expected = copy.deepcopy(model)(x)
+    trace(model, x)
+    assert model[0].cache == {}
+    torch.testing.assert_close(model(x), expected)

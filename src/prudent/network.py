@@ -128,18 +128,6 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def attributes_kept(model: nn.Module) -> Iterator[None]:
-    """What the forward pass sets on modules (counters, activations) is undone."""
-    before = [(module, dict(vars(module))) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
-
-
-@contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
     """The model in evaluation mode, but with batch normalisations that normalise by the batch, as in training.
 

@@ -10,8 +10,9 @@ from torch.func import functional_call, jacrev, vmap
 
 from prudent.batches import Batch, check_purpose
 from prudent.errors import BadInput, reason
-from prudent.network import attributes_kept, evaluating, logits_of, seeded
+from prudent.network import evaluating, logits_of, seeded
 from prudent.observation import labelled
+from prudent.side_effects import attributes_kept
 
 ELEMENTS = 2**25
 """About so many numbers may the Jacobians of one chunk of examples have."""

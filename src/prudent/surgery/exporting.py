@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
-from prudent.network import attributes_kept, check_goes, evaluating
+from prudent.network import check_goes, evaluating
+from prudent.side_effects import attributes_kept
 
 CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """Modules that in evaluation mode answer their very input, not a copy."""
