@@ -132,7 +132,7 @@ def crossing(most: Looks, looks: Looks, alpha: float) -> float:
 
 def _step(examples: int, alpha: float, states: int) -> Float64[np.ndarray, " k"]:
     """P(k of so many examples are lost), for k below `states`."""
-    k = np.arange(min(examples + 1.0, states))
+    k = np.arange(min(examples + 1, states), dtype=np.float64)
     return np.asarray(np.exp(log_pmf(k, float(examples), alpha)))
 
 
