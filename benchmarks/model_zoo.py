@@ -107,7 +107,8 @@ zero or one (scales, shifts, running statistics) are drawn at random first, so t
 *form*: the network's own class with smaller layers, or its graph where its code says sizes that cannot be changed.
 *proof*: largest difference of any answer, relative to the largest answer (at most 1e-9 passes).
 
-Written by `{COMMAND}` with {versions}, Python {platform.python_version()}, in {minutes:.0f} minutes.
+Written by `{COMMAND}` with {versions}, Python {platform.python_version()}, in {minutes:.0f} minutes
+of processor time.
 
 | model | input | cut | removable | million parameters | after | form | proof | what stays, and why |
 |---|---|---|---|---|---|---|---|---|

@@ -162,6 +162,11 @@ def test_top_1_agreement_counts_inputs(model, inputs, tmp_path, monkeypatch, qui
     assert "On 10 inputs in batches of 1, 2 and 10" in difference_sentence(exported)
 
 
+class Sums(nn.Module):
+    def forward(self, x):
+        return x.sum(1), x
+
+
 class Labelled(nn.Module):
     """Several inputs, of which one is no batch and one is not used, and several answers."""
 
@@ -209,6 +214,8 @@ def test_the_worst_of_several_answers_counts(tmp_path, monkeypatch):
 def test_other_answers_than_tensors_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(BadInput, match=r"Labelled does not take these inputs: .*missing a required"):
         export_onnx(Labelled(), tmp_path / "x.onnx", (torch.rand(3, 4),))
+    with pytest.raises(BadInput, match=r"answered \(2,\) for 2 inputs"):  # no classes to compare
+        export_onnx(Sums(), tmp_path / "x.onnx", {"x": torch.zeros(3, 4)})
     with pytest.raises(BadInput, match=r"answered \(12,\) for 2 inputs"):
         export_onnx(nn.Flatten(0), tmp_path / "x.onnx", torch.zeros(3, 6))
     with pytest.raises(BadInput, match="does not run on an input of shape"):

@@ -159,8 +159,9 @@ def difference_sentence(exported: Exported) -> str:
 
 def _check_answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     count = len(inputs[0])
-    for answer in _eager(model, inputs):
-        if answer.ndim < 1 or len(answer) != count or (answer.ndim < 2 and not isinstance(model, Flat)):
+    for place, answer in enumerate(_eager(model, inputs)):
+        # the first one has the classes that are compared
+        if answer.ndim < (2 if place == 0 else 1) or len(answer) != count:
             raise BadInput(
                 f"a network to export answers (n, classes), one row for each input; {_name(model)} answered "
                 f"{tuple(answer.shape)} for {count} inputs"
@@ -211,7 +212,7 @@ def _compare(
                 worst[place] = float(np.maximum(worst[place], np.abs(own - other).max()))
                 largest[place] = max(largest[place], float(np.abs(own).max()))
                 if place == 0:
-                    classes = own.argmax(-1 if own.ndim < 2 else 1) == other.argmax(-1 if own.ndim < 2 else 1)
+                    classes = own.argmax(1) == other.argmax(1)
                     equal, seen = equal + int(classes.sum()), seen + classes.size
         same = min(same, equal / seen)
     most = max(range(len(worst)), key=lambda place: _nan_first(worst[place] / max(largest[place], 1e-300)))

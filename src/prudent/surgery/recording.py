@@ -114,9 +114,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _noted(self, func: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 (any operation's)
         name = func.overloadpacket.__name__
         if any(tag in func.tags for tag in UNKNOWN) and name not in ALIASES:
-            raise NotImplementedError(f"{func} depends on values, or changes sizes in place")
+            raise TypeError(f"{func} depends on values, or changes sizes in place")
         if any(argument.is_out for argument in func._schema.arguments):
-            raise NotImplementedError(f"{func} writes into a tensor that may be a part of another one")
+            raise TypeError(f"{func} writes into a tensor that may be a part of another one")
         nodes: Any = fx.node.map_aggregate((args, kwargs), self._noted_value)
         empty: Any = fx.node.map_aggregate((args, kwargs), self._empty_value)
         out = func(*empty[0], **empty[1])
