@@ -1,5 +1,6 @@
 """Speed as ratios: each benchmark runs prudent and a peer, or a floor, side by side in one process."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -29,10 +30,14 @@ class Row:
 
 
 def alternate(ours: Callable[[], object], other: Callable[[], object], *, turns: int) -> tuple[float, float]:
-    """Best time of each in seconds, taking turns, so that a busy moment of the machine hits both."""
+    """Best time of each in seconds, taking turns, so that a busy moment of the machine hits both.
+
+    What one side leaves to the garbage collector is collected between the turns, on nobody's time.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
         for run, taken in zip((ours, other), times, strict=True):
+            gc.collect()
             start = time.perf_counter()
             run()
             taken.append(time.perf_counter() - start)
@@ -51,6 +56,7 @@ def median_ratio(
     for _ in range(turns):
         pair = []
         for run in (ours, other):
+            gc.collect()  # what the other side left behind is not this one's work
             start = clock()
             run()
             pair.append(clock() - start)

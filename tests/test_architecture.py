@@ -29,7 +29,7 @@ LEVELS = {
         "observation", "onnx_graph", "ood", "optimizers", "outside_attacks", "passes", "pixel_scale", "prediction",
         "probed_layers", "pruning", "readings", "recutting", "reestimation", "relaxations", "runtimes", "sampling",
         "schedules", "scopes", "scores", "scoring", "sensitivities", "separation", "serving", "side_effects",
-        "speed", "stability", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
+        "speed", "stability", "submodules", "surgery", "thinning", "training", "unfolding", "units", "upkeep"),
     3: ("archive", "artefacts", "assembling", "certificate_documents", "certificates", "claim_files", "claiming",
         "consistency", "corruption_files", "data", "deadlines", "export", "files", "foreign", "given_weights",
         "keys", "layer_times", "leakage", "merging", "named_networks", "networks", "pacing", "parsing", "probing",

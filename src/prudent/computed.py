@@ -10,6 +10,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from prudent.errors import CannotPrune
+from prudent.submodules import modules_by_path
 
 
 def check_stored(model: nn.Module, path: str = "") -> None:
@@ -29,7 +30,7 @@ def check_plain_numbers(model: nn.Module) -> None:
     Raises:
         CannotPrune: says which module is TorchScript, quantised, or lazy and has not seen an input yet.
     """
-    for name, module in model.named_modules():
+    for name, module in modules_by_path(model):
         what = f"layer {name!r}" if name else f"the network ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
             raise CannotPrune(f"{what} is TorchScript: prune the module it was made from, and script what comes out")

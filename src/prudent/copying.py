@@ -15,6 +15,9 @@ PLAIN = (int, float, bool, str, type(None))
 ATOMS = frozenset(PLAIN)
 """The same, to look up quickly."""
 
+HOOKS = frozenset(name for name, value in vars(nn.Module()).items() if type(value) is OrderedDict)
+"""Torch's own dictionaries of hooks: empty in most modules, and never shared by two."""
+
 ASKED = (
     "__deepcopy__", "__reduce__", "__reduce_ex__", "__new__", "__getstate__", "__getnewargs__", "__getnewargs_ex__",
     "__slots__",
@@ -42,8 +45,13 @@ def duplicate(model: nn.Module, *, instead: Mapping[int, Tensor] | None = None) 
         for module in reversed(modules):
             if id(module) not in held and _is_copied_by_attributes(type(module)):
                 held[id(module)] = new = type(module).__new__(type(module))
-                state = module.__getstate__()  # type: ignore[no-untyped-call]
-                state = {key: value if type(value) in ATOMS else _copied(value, held) for key, value in state.items()}
+                state: dict[str, Any] = module.__getstate__()  # type: ignore[no-untyped-call]
+                state = {
+                    key: value if type(value) in ATOMS
+                    else OrderedDict() if key in HOOKS and type(value) is OrderedDict and not value
+                    else _copied(value, held)
+                    for key, value in state.items()
+                }  # fmt: skip
                 new.__setstate__(state)  # type: ignore[no-untyped-call]
         return copy.deepcopy(model, held)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prudent.copying import duplicate
 from prudent.errors import BadInput
+from prudent.submodules import modules_by_path
 
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Of weights with so many dimensions, other than the usual one."""
@@ -217,10 +218,12 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers under all their names."""
     found: dict[str, Tensor] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in modules_by_path(model):
         prefix = f"{path}." if path else ""
         for own in (module._parameters, module._buffers):
-            found |= {f"{prefix}{key}": tensor for key, tensor in own.items() if tensor is not None}
+            for key, tensor in own.items():
+                if tensor is not None:
+                    found[prefix + key] = tensor
     return found
 
 

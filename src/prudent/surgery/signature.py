@@ -5,15 +5,16 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from prudent.copying import PLAIN
+from prudent.copying import ATOMS, HOOKS, PLAIN
 from prudent.examples import Example, arguments
+from prudent.submodules import modules_by_path
 
 
 def signature_of(model: nn.Module, example: Example) -> object:
     """All that a trace depends on, as far as it can be told: sizes, ties, and the plain attributes of each module."""
     leaves, spec = pytree.tree_flatten(arguments(example))
     given = tuple((tuple(t.shape), t.dtype, t.device) if isinstance(t, Tensor) else repr(t) for t in leaves)
-    paths = list(model.named_modules(remove_duplicate=False))
+    paths = modules_by_path(model)
     state = tuple(
         (path, key, value.shape, value.dtype, value.device, value.data_ptr())
         for path, module in paths
@@ -25,7 +26,13 @@ def signature_of(model: nn.Module, example: Example) -> object:
         (
             path,
             type(module),
-            tuple([(k, _told(v)) for k, v in vars(module).items() if k not in NOT_TOLD]),
+            tuple(
+                [
+                    (k, (type(v), v) if type(v) in ATOMS else _told(v))
+                    for k, v in vars(module).items()
+                    if k not in NOT_TOLD and not (k in HOOKS and not v)
+                ]
+            ),
         )
         for path, module in paths
     )

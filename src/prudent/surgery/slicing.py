@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from prudent.errors import BadInput, CannotPrune
+from prudent.submodules import modules_by_path
 from prudent.surgery.plans import Plan, Slice, tensors_of
 from prudent.surgery.shadow import Field, Shadow
 from prudent.surgery.tracing import Trace
@@ -52,7 +53,7 @@ def slices_that_keep(shapes: Mapping[str, tuple[int, ...]], keeps: Keeps) -> dic
     """The slices of tensors of these shapes that keep these elements. Raises as `plan_that_keeps`."""
     slices = {}
     for name, arrays in keeps.items():
-        touched = [keep for keep in arrays if not keep.all()]
+        touched = [keep for keep in arrays if np.count_nonzero(keep) < keep.size]
         if not touched:
             continue
         shape = shapes.get(name)
@@ -86,7 +87,7 @@ def _slice(name: str, shape: tuple[int, ...], keeps: Sequence[np.ndarray]) -> Sl
     if all(len(dims) == 1 for dims in live):
         kept: dict[int, np.ndarray] = {}
         for (d,), keep in zip(live, keeps, strict=True):
-            here = np.flatnonzero(keep)
+            here = keep.reshape(-1).nonzero()[0]
             kept[d] = np.intersect1d(kept[d], here) if d in kept else here
         return Slice(shape=shape, dims=kept)
     whole = np.ones(shape, dtype=bool)
@@ -135,9 +136,10 @@ def _attributes(model: nn.Module, slices: Mapping[str, Slice]) -> dict[str, dict
     for name, own_slice in slices.items():
         path, _, key = name.rpartition(".")
         of_module.setdefault(path, {})[key] = own_slice
-    for path, module in model.named_modules(remove_duplicate=False):
-        own = of_module.get(path)
-        values = _sizes(module, own) if own else {}
+    modules = dict(modules_by_path(model))
+    for path, own in of_module.items():
+        module = modules[path]
+        values = _sizes(module, own)
         values = {key: value for key, value in values.items() if getattr(module, key, value) != value}
         if values:
             changed[path] = values
@@ -190,7 +192,7 @@ def attention_attributes(model: nn.Module, plan: Plan, traced: Trace, gone: np.n
     """
     found: dict[str, dict[str, Any]] = {}
     families = traced.families
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in modules_by_path(model):
         said = [key for key in HEAD_COUNTS if key in vars(module) or hasattr(type(module), key)]
         count = next((key for key in said if isinstance(getattr(module, key, None), int)), None)
         if count is None or isinstance(module, nn.MultiheadAttention):
