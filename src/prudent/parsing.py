@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -76,7 +76,7 @@ def _explain(error: ValidationError, written: Callable[[Place], Place]) -> str:
         guess = f"did you mean {near[0]!r}? " if near else ""
         return f"no key {where!r}; {guess}known here: {', '.join(known)}{more}"
     if first["type"] == "missing":
-        return f"key {where!r} is missing{more}"
+        return f"key {where!r} is missing: {_needed(first['loc'])}{more}"
     if first["type"] == "value_error":
         return f"{where}{': ' if where else ''}{first['ctx']['error']!s}{more}"
     came = first["input"]
@@ -94,13 +94,41 @@ def _once(problems: list[ErrorDetails], written: Callable[[Place], Place]) -> li
     return list(found.values())
 
 
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+def _needed(location: Place) -> str:
+    """What to write where a key is missing: what it means, or the keys that a table of this name cannot do without."""
+    name = str(location[-1])
+    own = _table_at(location[:-1]).model_fields[name]
+    if not _is_table(own.annotation):
+        return f"write {name} = ..., {own.description}"
+    keys = " and ".join(f"{key} = ... ({text})" for key, text in _required(_table_in(own.annotation)))
+    return f"it is a table that needs {keys}"
+
+
+def _required(table: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The keys without a default, with those of tables within this one: key, and what it means."""
+    for key, own in table.model_fields.items():
+        if own.is_required() and _is_table(own.annotation):
+            yield from _required(_table_in(own.annotation), f"{prefix}{key}.")
+        elif own.is_required():
+            yield prefix + key, own.description or ""
+
+
+def _keys_at(location: Place) -> list[str]:
     """The keys that a table at this place of the file may have."""
+    return list(_table_at(location).model_fields)
+
+
+def _table_at(location: Place) -> type[BaseModel]:
     table: type[BaseModel] = Settings
     for part in location:
         if isinstance(part, str):
             table = _table_in(table.model_fields[part].annotation)
-    return list(table.model_fields)
+    return table
+
+
+def _is_table(annotation: Any) -> bool:  # noqa: ANN401 (a type)
+    own = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return own or any(_is_table(part) for part in get_args(annotation))
 
 
 def _table_in(annotation: Any) -> type[BaseModel]:  # noqa: ANN401 (a type)
