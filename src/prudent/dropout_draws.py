@@ -73,12 +73,7 @@ def check_halves(model: nn.Module, halves: Halves, inputs: Tensor) -> None:
     try:
         crossing = halves.before(inputs)
         for start, stop in ((0, middle), (middle, size)):
-            some = [
-                t
-                if axis is None
-                else t.narrow(axis, start * t.shape[axis] // size, (stop - start) * t.shape[axis] // size)
-                for t, axis in zip(crossing, halves.axes, strict=True)
-            ]
+            some = [_rows(t, axis, start, stop, of=size) for t, axis in zip(crossing, halves.axes, strict=True)]
             answer = halves.answer(halves.repeated(some, 2), rows=2 * (stop - start), active=False)
             found.append(answer.reshape(2, stop - start, -1))
         both = torch.cat(found, dim=1).detach()

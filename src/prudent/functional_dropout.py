@@ -69,8 +69,8 @@ def find_dropouts(model: nn.Module, inputs: Tensor) -> Dropouts:
 
     A module with functional dropout is switched on by its training mode, which may do other things as well. So it is
     tried, on a copy: in training mode, with every dropout at rate 0, it must say what it says in evaluation mode, draw
-    no random number and write to no buffer. All modules with code of their own are tried together, then those that
-    call dropout, then these class by class. Modules for which none of that holds are left out, and named.
+    no random number and write to no buffer. All modules with code of their own are tried together, else those that
+    call dropout, class by class. Modules for which that does not hold are left out, and named.
 
     Args:
         model: not changed.
@@ -129,9 +129,8 @@ def _provable(
             return False
         return bool((found.answer - plain.answer).abs().max() <= APART * plain.answer.abs().max())
 
-    for names in (own, hidden):
-        if holds(names):
-            return tuple(names)
+    if holds(own):
+        return tuple(own)
     kinds = {name: type(trial.get_submodule(name)) for name in hidden}
     groups = [[name for name in hidden if kinds[name] is kind] for kind in dict.fromkeys(kinds.values())]
     good = [name for group in groups if holds(group) for name in group]
