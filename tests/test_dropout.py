@@ -223,6 +223,12 @@ def folded(net, x):
     return net.head(net.drop(y).reshape(3, -1, 2).transpose(0, 1).reshape(-1, 6))
 
 
+def padded(net, x):
+    """A row that belongs to no example."""
+    y = net.first(x)
+    return net.head(net.drop(torch.cat([y, y[:1]]))[:-1])
+
+
 def squared(net, x):
     """Pairs of examples."""
     y = net.first(x)
@@ -242,9 +248,11 @@ def squared(net, x):
         (lambda net, x: net.head(net.drop(net.first(x.abs_()))), None, "writes over a tensor that is also read else"),
         (folded, None, "something else than the network"),
         (squared, None, "examples are mixed with another dimension"),
+        (padded, None, "examples are mixed with another dimension"),
     ],
     ids=[
         "functional", "noise", "own", "branch", "weights", "in place", "across", "of the input", "folded", "squared",
+        "padded",
     ],
 )  # fmt: skip
 def test_what_cannot_be_cut_is_sampled_by_full_passes_and_says_why(forward, drop, why):

@@ -309,6 +309,22 @@ def test_kinds_of_modules_are_tried_one_by_one():
     assert found.modules == ()
 
 
+class Sharing(Function):
+    """Writes over what dropout answers: in evaluation mode, and only then, that is what it was given."""
+
+    def forward(self, x):
+        y = torch.relu(self.mix(x))
+        kept = self.function(y, RATE, training=self.training)
+        kept.add_(1.0)
+        return kept + y
+
+
+def test_dropout_that_answers_a_new_tensor_only_while_training_stays_off():
+    model = Tokens(Sharing()).eval()
+    assert find_dropouts(model, INPUTS).functional == ()
+    assert find_dropouts(model, INPUTS).silent == ("body",)
+
+
 class Raising(Rooted):
     """Answers something else while it trains, before it drops."""
 
