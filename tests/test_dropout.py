@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from prudent import dropout as module
+from prudent import dropout_draws as module
 from prudent.building import build
 from prudent.dropout import sampler, with_dropout
 from prudent.dropout_graph import halve
@@ -92,7 +92,8 @@ def test_every_sample_is_the_network_with_masks_of_its_own(wrap, monkeypatch):
 def test_samples_are_distributed_as_full_passes(rate):
     model = Residual(rate).eval()
     x = images(6)[0]
-    find, note, _ = sampler(model, x)
+    found = sampler(model, x)
+    find, note = found.draw, found.note
     assert note == ""
     with torch.no_grad(), seeded(1):
         ours = find(x, 1500).numpy()
@@ -135,7 +136,8 @@ def test_the_batch_may_be_another_dimension_than_the_first():
 
     torch.manual_seed(0)
     model, x = Turned().eval(), images(5)[0]
-    find, note, _ = sampler(model, x)
+    found = sampler(model, x)
+    find, note = found.draw, found.note
     assert note == ""
     with torch.no_grad(), seeded(3):
         assert_same_distribution(find(x, 1500).numpy(), passes(model, x, 1500, seed=4))
@@ -162,7 +164,8 @@ ZOO = (
 def test_architectures_with_dropout_need_no_full_passes(name, shape, options):
     model = build(name, shape, 4, seed=0, options=options).eval()
     x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
-    find, note, _ = sampler(model, x)
+    found = sampler(model, x)
+    find, note = found.draw, found.note
     assert note == ""
     with torch.no_grad(), seeded(0):
         answers = find(x, 2)
@@ -210,7 +213,26 @@ def across(net, x):
 
 
 def transposed(net, x):
+    """Examples are mixed before the dropout, and each row after it has its own."""
     return net.head(net.drop(net.first(x).reshape(-1, 3, 2).transpose(0, 1).reshape(-1, 2)).reshape(-1, 6))
+
+
+def folded(net, x):
+    """Several rows of each example that are not beside each other."""
+    y = net.first(x).reshape(-1, 3, 2).transpose(0, 1).reshape(-1, 2)
+    return net.head(net.drop(y).reshape(3, -1, 2).transpose(0, 1).reshape(-1, 6))
+
+
+def padded(net, x):
+    """A row that belongs to no example."""
+    y = net.first(x)
+    return net.head(net.drop(torch.cat([y, y[:1]]))[:-1])
+
+
+def squared(net, x):
+    """Pairs of examples."""
+    y = net.first(x)
+    return net.head(net.drop(y[:, None] * torch.ones_like(y)[None])[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -224,9 +246,14 @@ def transposed(net, x):
         (read_twice, None, "writes over a tensor that is also read elsewhere"),
         (across, None, "depends on the other"),
         (lambda net, x: net.head(net.drop(net.first(x.abs_()))), None, "writes over a tensor that is also read else"),
-        (transposed, None, "examples are mixed with another dimension"),
+        (folded, None, "something else than the network"),
+        (squared, None, "examples are mixed with another dimension"),
+        (padded, None, "examples are mixed with another dimension"),
     ],
-    ids=["functional", "noise", "own", "branch", "weights", "in place", "across", "of the input", "transposed"],
+    ids=[
+        "functional", "noise", "own", "branch", "weights", "in place", "across", "of the input", "folded", "squared",
+        "padded",
+    ],
 )  # fmt: skip
 def test_what_cannot_be_cut_is_sampled_by_full_passes_and_says_why(forward, drop, why):
     model, x = Odd(forward, drop=drop).eval(), images(6)[0]
@@ -236,23 +263,20 @@ def test_what_cannot_be_cut_is_sampled_by_full_passes_and_says_why(forward, drop
         assert_same_distribution(answers, passes(model, x, 1200, seed=2))
 
 
+def test_what_the_first_half_mixes_stays_as_the_network_mixes_it():
+    model, x = Odd(transposed).eval(), images(6)[0]
+    found = sampler(model, x)
+    assert found.note == ""
+    with torch.no_grad(), seeded(1):
+        assert_same_distribution(found.draw(x, 1200).numpy(), passes(model, x, 1200, seed=2))
+
+
 def _own(model, x):
     with pytest.raises(BadInput, match="all samples are the same"):
         predict(model, [x], split="test", mc_samples=5)
-    find, *_ = sampler(model, x)
+    find = sampler(model, x).draw
     with torch.no_grad():
         np.testing.assert_allclose(find(x, 1).numpy(), passes(model, x, 1, seed=0), atol=1e-6)
-
-
-def test_functional_dropout_of_training_and_attention_stay_off():
-    def forward(net, x):
-        return net.head(net.drop(F.dropout(net.first(x), 0.9, training=net.training)))
-
-    model, x = Odd(forward).eval(), images(6)[0]
-    find, note, _ = sampler(model, x)
-    assert note == ""
-    with torch.no_grad(), seeded(0):
-        assert_same_distribution(find(x, 2000).numpy(), passes(model, x, 2000, seed=1))
 
 
 @pytest.mark.parametrize("make", [lambda: chain(norm=True), Residual, lambda: Odd(branching)])
@@ -283,7 +307,7 @@ def test_large_tensors_make_small_blocks(monkeypatch):
     halves = halve(model, x)
     assert halves.widest == 4 * 64 * 4  # four channels of 8 x 8 in float32
     monkeypatch.setattr(module, "MEMORY", 4 * halves.widest * 8)  # two samples of four examples
-    find, *_ = sampler(model, x)
+    find = sampler(model, x).draw
     held = find.args[0]
     monkeypatch.setattr(held.after, "forward", _noting(held.after.forward, sizes))
     with torch.no_grad():

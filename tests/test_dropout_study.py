@@ -32,7 +32,7 @@ ood_options = { n = 30 }
 name = "mlp"
 options = { hidden = [16] }
 [training]
-epochs = 2
+epochs = 1
 [[methods]]
 name = "magnitude"
 sparsities = [0.5, 0.999]

@@ -2,14 +2,18 @@
 
 import gc
 import weakref
+from types import MethodType
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from prudent import dropout, dropout_traces
+from prudent.dropout import with_dropout
 from prudent.dropout_graph import halve
+from prudent.errors import BadInput
 from prudent.network import evaluating, seeded
 from prudent.prediction import predict
 
@@ -34,7 +38,7 @@ class Branching(nn.Module):
 def made(monkeypatch):
     """How many traces were made."""
     calls = []
-    monkeypatch.setattr(dropout, "halve", lambda *given: calls.append(1) or halve(*given))
+    monkeypatch.setattr(dropout, "halve", lambda *given, **named: calls.append(1) or halve(*given, **named))
     dropout_traces.forget()
     yield calls
     dropout_traces.forget()
@@ -143,11 +147,100 @@ def test_a_network_is_not_kept_alive_and_few_are_kept(made):
     assert len(dropout_traces._kept) == dropout_traces.MOST - 1
 
 
+# ------------------------------------------------------------------------------------------ dropout before the head
+
+
+class Forked(Branching):
+    """The same without dropout of its own."""
+
+    def forward(self, x):
+        both = self.norm(self.scales[0] * torch.relu(self.left(x)) + self.right(x))
+        return self.head(both if not self._early else both + self.left(x))
+
+
+@pytest.fixture
+def bare():
+    torch.manual_seed(0)
+    model = Forked().eval()
+    del model.drop
+    return model
+
+
+def inserted(model, inputs=INPUTS, rate=0.3):
+    return predict(model, [inputs], split="test", mc_samples=30, mc_dropout=rate).logits
+
+
+def test_inserted_dropout_is_traced_once_and_samples_what_the_copied_network_says(made, bare):
+    first, second = inserted(bare), inserted(bare)
+    np.testing.assert_array_equal(first, second)
+    assert len(made) == 1
+    by_hand = with_dropout(bare, rate=0.3, example=INPUTS)
+    np.testing.assert_allclose(first, samples(by_hand), rtol=1e-6)
+    assert not [m for m in bare.modules() if isinstance(m, nn.Dropout)]
+
+
+def test_each_rate_has_a_trace_of_its_own(made, bare):
+    low, high = inserted(bare, rate=0.1), inserted(bare, rate=0.6)
+    assert not np.allclose(low, high)
+    np.testing.assert_array_equal(inserted(bare, rate=0.1), low)
+    np.testing.assert_array_equal(inserted(bare, rate=0.6), high)
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("change", [c for c in CHANGES if c not in ("rate", "another kind of dropout")])
+def test_whatever_changes_is_traced_again_with_inserted_dropout(made, bare, change):
+    before = inserted(bare)
+    if change == "another forward pass":
+        bare.forward = MethodType(lambda self, x: self.head(self.left(x)), bare)
+    else:
+        with torch.no_grad():
+            CHANGES[change](bare)
+    inputs = INPUTS.double() if change == "a cast" else INPUTS
+    found = inserted(bare, inputs)
+    assert len(made) == 2, "an old trace was used"
+    dropout_traces.forget()
+    np.testing.assert_array_equal(found, inserted(bare, inputs))
+    assert change == "a cast" or not np.allclose(found, before)
+
+
+def test_dropout_that_is_added_later_is_seen(made, bare):
+    inserted(bare)
+    bare.drop = nn.Dropout(0.2).eval()
+    with pytest.raises(BadInput, match="has dropout already"):
+        inserted(bare)
+    bare.drop = Calling().eval()
+    bare.norm = nn.Sequential(bare.norm, bare.drop)
+    with pytest.raises(BadInput, match="has dropout already"):
+        inserted(bare)
+
+
+class Calling(nn.Module):
+    def forward(self, x):
+        return functional.dropout(x, 0.2, training=self.training)
+
+
+def test_weights_that_are_written_over_unseen_are_followed_with_inserted_dropout(made, bare):
+    before = inserted(bare)
+    bare.right.weight.data.mul_(3.0)
+    after = inserted(bare)
+    dropout_traces.forget()
+    np.testing.assert_allclose(after, inserted(bare), rtol=1e-6)
+    assert not np.allclose(after, before)
+
+
+def test_a_plain_network_needs_no_trace_for_inserted_dropout(made):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    found = inserted(model)
+    assert not made
+    np.testing.assert_allclose(found, samples(with_dropout(model, rate=0.3, example=INPUTS)), rtol=1e-6)
+
+
 def test_halves_with_tensors_of_their_own_are_not_kept(model):
     with evaluating(model), seeded(0):
         halves = halve(model, INPUTS)
         dropout_traces.keep(model, INPUTS, halves)
-        assert dropout_traces.recalled(model, INPUTS) is halves
+        assert dropout_traces.recalled(model, INPUTS).halves is halves
         halves.after.get_submodule("head").weight = nn.Parameter(model.head.weight.detach().clone())
         dropout_traces.keep(model, INPUTS, halves)
         assert dropout_traces.recalled(model, INPUTS) is None

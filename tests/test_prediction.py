@@ -101,9 +101,9 @@ def test_seed_and_batch_size():
 
 
 def test_samples_are_split_into_portions_that_fit(monkeypatch):
-    from prudent import dropout
+    from prudent import dropout_draws
 
-    monkeypatch.setattr(dropout, "ROWS", 64)
+    monkeypatch.setattr(dropout_draws, "ROWS", 64)
     answers = predict(chain(), batches(split="test"), mc_samples=9)
     assert answers.logits.shape == (9, 60, 3)
     assert (answers.logits[0] != answers.logits[1]).any()

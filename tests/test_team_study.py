@@ -1,5 +1,6 @@
 """A study with teams: every number once more from the networks in its folder, and its section of the page."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 
 import prudent
+from prudent import team_folders
 from prudent.artefacts import artefact
 from prudent.cli import run as run_command
-from prudent.errors import BadInput
+from prudent.errors import BadInput, PrudentError
 from prudent.parsing import parse, read
 from prudent.report.views import teams as view
 from prudent.run_folder import network_folder, read_results
@@ -162,15 +164,91 @@ def test_a_team_in_its_run_is_certified_by_name(folder, tmp_path, capsys):
 
 def test_a_team_elsewhere_is_not_certified_on_what_its_members_learnt_from(folder, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
-    away = tmp_path / "away"
+    away, alone = tmp_path / "away", tmp_path / "alone.onnx"
     assert run_command(["team", str(folder), "--seed", "0", "--out", str(away)]) == 0
-    for what in (away, away / "team.onnx"):
+    alone.write_bytes((away / "team.onnx").read_bytes())
+    for what in (away, away / "team.onnx", alone):
         # the default digits are split otherwise: some of their certification examples are these networks' training
         given = ["certify", str(what), "--alpha", "0.9", "--out", str(tmp_path / "c.json")]
         assert run_command([*given, "--data", "digits"]) == 2
         assert "of the train split of the run of" in capsys.readouterr().err
         assert run_command(given) == 0
         assert json.loads((tmp_path / "c.json").read_text())["n"] == 100
+
+
+@pytest.fixture(scope="module")
+def lone(folder, tmp_path_factory):
+    """The ONNX file of a team, copied away from its description, and what that description says."""
+    pytest.importorskip("onnxruntime")
+    place = tmp_path_factory.mktemp("lone")
+    assert run_command(["team", str(folder), "--seed", "0", "--out", str(place / "team")]) == 0
+    (place / "elsewhere").mkdir()
+    alone = place / "elsewhere" / "renamed.onnx"
+    alone.write_bytes((place / "team" / "team.onnx").read_bytes())
+    return alone, place / "team"
+
+
+def test_a_lone_file_says_who_is_in_it_and_which_data_chose_them(lone):
+    import onnx
+
+    alone, team = lone
+    notes = {entry.key: entry.value for entry in onnx.load(str(alone)).metadata_props}
+    assert notes["prudent.network"] == artefact(str(team)).fingerprint
+    about = json.loads(notes["prudent.team"])
+    assert about == json.loads((team / "team.json").read_text())
+    for member in about["members"]:
+        for file, digest in member["files"].items():
+            content = (team / "members" / member["name"] / file).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == digest
+    data = load_data("digits", {"validation": 200, "certification": 100, "test": 200})
+    task = about["chosen"]["task"]
+    assert task["fingerprints"] == {"train": data.train.fingerprint, "validation": data.validation.fingerprint}
+    found = artefact(str(alone))
+    assert found.trained_on().validation.fingerprint == data.validation.fingerprint
+    assert found.data().certification.fingerprint == data.certification.fingerprint
+
+
+def rewritten(alone, place, change):
+    """The file with other notes."""
+    import onnx
+
+    proto = onnx.load(str(alone))
+    note = next(entry for entry in proto.metadata_props if entry.key == "prudent.team")
+    about = json.loads(note.value)
+    note.value = change(about)
+    onnx.save(proto, str(place))
+    return str(place)
+
+
+def test_notes_that_were_edited_or_name_other_examples_are_refused(lone, tmp_path):
+    alone, _ = lone
+
+    def renamed(about):
+        about["chosen"]["task"]["name"] = "moons"
+        return json.dumps(about)
+
+    def resealed(about):
+        about["chosen"]["task"]["fingerprints"]["validation"] = "0" * 64
+        del about["seal"]
+        return json.dumps(about | {"seal": team_folders._seal(about)})
+
+    with pytest.raises(BadInput, match=r"a.onnx, notes inside: .* does not have the hash that it carries"):
+        artefact(rewritten(alone, tmp_path / "a.onnx", renamed))
+    with pytest.raises(PrudentError, match="notes inside: .* is not a description"):
+        artefact(rewritten(alone, tmp_path / "b.onnx", lambda _about: "{}"))
+    other = artefact(rewritten(alone, tmp_path / "c.onnx", resealed))
+    with pytest.raises(BadInput, match=r"chosen on other examples of 'digits' than are here now \(its validation"):
+        other.trained_on()
+
+
+def test_the_file_beside_a_description_of_another_team_keeps_its_own_origin(lone, tmp_path):
+    alone, team = lone
+    about = json.loads((team / "team.json").read_text())
+    del about["seal"]
+    about["chosen"]["task"] = {"name": "moons", "options": {}}
+    (tmp_path / "team.json").write_text(json.dumps(about | {"seal": team_folders._seal(about)}))
+    (tmp_path / "team.onnx").write_bytes(alone.read_bytes())
+    assert artefact(str(tmp_path / "team.onnx")).trained_on().name == "digits"
 
 
 def test_another_team_is_not_written_over_one_that_may_be_in_use(folder, tmp_path, capsys):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +21,12 @@ from prudent.files import read_file
 from prudent.identity import identity
 from prudent.named_networks import Named, data_of_run, named_network
 from prudent.network import Scores, evaluating, logits_of
-from prudent.onnx_graph import answers, check_whole, session
+from prudent.onnx_graph import answers, check_whole, notes_of, session
 from prudent.pruning import Pruned, prune
 from prudent.scopes import Scope
 from prudent.sources import load_data
 from prudent.splits import Data
-from prudent.team_folders import TEAM, chosen_of, load_team
+from prudent.team_folders import TEAM, chosen_in, chosen_of, load_team
 from prudent.types import Predictions
 from prudent.units import Granularity
 
@@ -42,7 +43,7 @@ class Artefact:
         sparsity: fraction of its prunable units that were removed; 0 where the file does not say.
         fingerprint: sha256 of an ONNX file, or a network's `prudent.identity.identity`.
         data: loads the data set of the run that it lies in, None if it lies in none; of a team, and of an ONNX file
-            beside its description, also the data set that the description names.
+            of one, the data set that its description names, inside of the file or beside it.
         trained_on: the same, whatever was named.
         opened: gives a function inputs (n, ...) -> logits (n, classes).
     """
@@ -87,7 +88,11 @@ def artefact(path: str, *, data: str | None = None, builder: str | None = None) 
     if Path(path).suffix == ".onnx":
         content, beside = read_file(Path(path)), Path(path).parent
         check_whole(content, path)
-        run = _task_of_team(beside) if (beside / TEAM).is_file() else None
+        # what the file itself says goes wherever it is copied to
+        chosen = chosen_in(notes_of(content), Path(path).name)
+        run = None if chosen is None else _task_of(chosen, path)
+        if run is None and (beside / TEAM).is_file():
+            run = _task_of_team(beside)
         return Artefact(
             path=path, name=Path(path).name, sparsity=0.0, fingerprint=hashlib.sha256(content).hexdigest(),
             data=run if data is None else None, trained_on=run, opened=lambda: _onnx(content),
@@ -178,11 +183,28 @@ def _of_team(path: str, data: str | None, builder: str | None) -> Artefact:
 
 def _task_of_team(folder: Path) -> Callable[[], Data] | None:
     """The data set that a team's members learnt from: that of the run around it, or the one that it names."""
-    run = data_of_run(folder)
-    task = chosen_of(folder).get("task")
-    if run is not None or not isinstance(task, Mapping) or task.get("name") not in DATA:
-        return run
-    return partial(load_data, str(task["name"]), dict(task.get("options", {})))
+    run, chosen = data_of_run(folder), chosen_of(folder)
+    return run if run is not None else _task_of(chosen, str(folder))
+
+
+def _task_of(chosen: Mapping[str, Any], name: str) -> Callable[[], Data] | None:
+    """The data set by which a team was chosen; None for one that is not prudent's own."""
+    task = chosen.get("task")
+    if not isinstance(task, Mapping) or task.get("name") not in DATA:
+        return None
+    return partial(_same_data, task, name)
+
+
+def _same_data(task: Mapping[str, Any], name: str) -> Data:
+    """The data set, or a refusal if its examples are not those of that time: who has seen what could not be said."""
+    data = load_data(str(task["name"]), dict(task.get("options", {})))
+    for split, known in dict(task.get("fingerprints", {})).items():
+        if split in data.splits and data.splits[split].fingerprint != known:
+            raise BadInput(
+                f"{name} was chosen on other examples of {data.name!r} than are here now (its {split} split differs), "
+                "so nobody can say what it has seen: certify it where the data are as they were"
+            )
+    return data
 
 
 def _module(named: Named) -> nn.Module:

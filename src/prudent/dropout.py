@@ -1,29 +1,22 @@
 """Monte-Carlo dropout: many samples for little more than the price of one, and dropout for networks without any."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from prudent.copying import duplicate
-from prudent.dropout_graph import Halves, drops, halve
-from prudent.dropout_traces import forget, keep, recalled
+from prudent.dropout_draws import Sampler, check_halves, sample_halves, sample_parts, sample_passes
+from prudent.dropout_graph import halve
+from prudent.dropout_sources import drops
+from prudent.dropout_traces import Trace, forget, keep, recalled
 from prudent.errors import BadInput, UnknownName
+from prudent.functional_dropout import Dropouts, find_dropouts
 from prudent.heads import head_of
-from prudent.network import is_sequence, logits_of, run
-
-ROWS = 8192
-"""Most examples x samples in one batch under dropout."""
-
-MEMORY = 2**28
-"""About so many bytes may the tensors of such a batch take."""
-
-APART = 1e-3
-"""How far, of the largest logit, two computations of the same numbers may lie apart."""
+from prudent.network import is_sequence
 
 PLAIN = (
     "linear", "conv", "batchnorm", "activation", "pooling", "padding", "dropout", "normalization", "upsampling",
@@ -33,11 +26,26 @@ PLAIN = (
 ACROSS = (nn.MultiheadAttention, nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.RReLU)
 """Modules in them that may not."""
 
-Sampler = Callable[[Tensor, int], Tensor]
-"""(inputs (n, ...), samples) -> logits (samples, n, classes)."""
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """How a network is sampled under dropout.
+
+    Args:
+        draw: draws the samples.
+        note: why it runs the whole network for each sample; "" if it does not.
+        certain: whether a dropout is known to be on the way to the output. Samples may be the same even then: of a
+            network that is left nothing.
+        silent: names of modules with functional dropout that stays off.
+    """
+
+    draw: Sampler
+    note: str = ""
+    certain: bool = True
+    silent: tuple[str, ...] = ()
 
 
-def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str, bool]:
+def sampler(model: nn.Module, inputs: Tensor, *, rate: float | None = None) -> Sampling:
     """How to sample a network under dropout: as cheaply as its structure allows, in the same distribution.
 
     What comes before the first active dropout is computed once for each example, and the rest sees all samples as one
@@ -47,28 +55,70 @@ def sampler(model: nn.Module, inputs: Tensor) -> tuple[Sampler, str, bool]:
     and made anew once anything about the network has changed.
 
     Args:
-        model: in evaluation mode; its active dropouts are its modules of torch with a rate above 0.
+        model: in evaluation mode. Active are its dropouts of torch with a rate above 0, also inside of attention and
+            recurrent layers, and functional dropout where it can be switched on alone (see `find_dropouts`).
         inputs: (n, ...), a batch like those that will come.
+        rate: of a dropout that is put before the head, for a network without any.
 
-    Returns: the sampler; why it runs the whole network for each sample, "" if it does not; and whether it is certain
-    that a dropout is on the way to the output. Samples may be the same even then: of a network that is left nothing.
+    Raises:
+        BadInput: no dropout that could be switched on, or a rate for a network that has some.
     """
+    known = _recalled(model, inputs, rate)
+    if known is not None:
+        return Sampling(partial(sample_halves, known.halves), silent=known.silent)
+    dropouts = find_dropouts(model, inputs)
+    check_present(model, dropouts, rate)
     parts = _plain_parts(model)
     if parts is not None:
-        return partial(_sample_parts, model, parts), "", True
+        if rate is not None:
+            parts = _with_part(parts, head_of(model, inputs)[1], nn.Dropout(rate).eval())
+        return Sampling(partial(sample_parts, parts))
+    sampled = model
+    if rate is not None:
+        # the very tensors of the network, so that a trace follows them
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        sampled = _dropped(model, rate, example=inputs, instead=shared)
+        dropouts = Dropouts(tuple(m for m in sampled.modules() if drops(m)), silent=dropouts.silent)
+    passes = partial(sample_passes, sampled, dropouts.switched)
     try:
-        halves = _traced(model, torch.cat([inputs, (inputs / 2).to(inputs.dtype)]) if len(inputs) == 1 else inputs)
+        halves = halve(sampled, _several(inputs), functional=dropouts.functional)
+        if halves is None:  # whoever compares the samples will find it
+            return Sampling(passes, certain=False, silent=dropouts.silent)
+        check_halves(sampled, halves, _several(inputs))
     except BadInput as error:
-        return partial(_sample_passes, model), str(error), False
-    if halves is None:  # whoever compares the samples will find it
-        return partial(_sample_passes, model), "", False
-    return partial(_sample_halves, halves), "", True
+        return Sampling(passes, str(error), certain=False, silent=dropouts.silent)
+    keep(model, inputs, halves, rate=rate, silent=dropouts.silent)
+    return Sampling(partial(sample_halves, halves), silent=dropouts.silent)
 
 
-def announce(note: str) -> None:
-    """Say that samples cost more than they should, as a warning."""
-    if note:
-        warnings.warn(f"dropout samples take a whole pass of the network each: {note}", UserWarning, stacklevel=3)
+def check_present(model: nn.Module, dropouts: Dropouts, rate: float | None) -> None:
+    """Refuse a network without dropout to be sampled as it is, and one with dropout to be given more.
+
+    Raises:
+        BadInput: says which of the two.
+    """
+    if rate is not None and dropouts.switched:
+        raise BadInput(f"{type(model).__name__} has dropout already: leave mc_dropout out")
+    if rate is None and not dropouts.switched:
+        lost = f"; functional dropout of {_listed(dropouts.silent)} cannot be switched on alone" * bool(dropouts.silent)
+        raise BadInput(
+            f"{type(model).__name__} has no dropout module with a rate above 0, nor functional dropout that training "
+            f"mode switches on{lost}: leave mc_samples out, use an architecture with dropout, or put one before the "
+            "head with mc_dropout=..."
+        )
+
+
+def announce(sampling: Sampling) -> None:
+    """Say as warnings that samples cost more than they should, or that some dropout stays off."""
+    if sampling.note:
+        told = f"dropout samples take a whole pass of the network each: {sampling.note}"
+        warnings.warn(told, UserWarning, stacklevel=3)
+    if sampling.silent:
+        told = (
+            f"functional dropout of {len(sampling.silent)} module(s) stays off, since their training mode does more "
+            f"than to drop: {_listed(sampling.silent)}; call nn.Dropout modules there to have it sampled"
+        )
+        warnings.warn(told, UserWarning, stacklevel=3)
 
 
 def with_dropout(model: nn.Module, *, rate: float, example: Tensor, layer: str | None = None) -> nn.Module:
@@ -90,9 +140,19 @@ def with_dropout(model: nn.Module, *, rate: float, example: Tensor, layer: str |
         BadInput: a rate outside (0, 1); the answer is not that of one linear layer, and none is named.
         UnknownName: no linear layer of that name.
     """
-    if not isinstance(rate, (int, float)) or not 0 < rate < 1:
-        raise BadInput(f"a dropout rate lies between 0 and 1; got {rate!r}")
-    copied = duplicate(model)
+    return _dropped(model, rate, example=example, layer=layer)
+
+
+def _dropped(
+    model: nn.Module,
+    rate: float,
+    *,
+    example: Tensor,
+    layer: str | None = None,
+    instead: Mapping[int, Tensor] | None = None,
+) -> nn.Module:
+    check_rate(rate)
+    copied = duplicate(model, instead=instead)
     if isinstance(copied, fx.GraphModule):
         _insert(copied, rate)
         return copied
@@ -122,6 +182,16 @@ class _DroppedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         return super().forward(self.dropout(input))
+
+
+def check_rate(rate: object) -> None:
+    """Refuse what is no rate of a dropout.
+
+    Raises:
+        BadInput: it does not lie between 0 and 1.
+    """
+    if not isinstance(rate, (int, float)) or not 0 < rate < 1:
+        raise BadInput(f"a dropout rate lies between 0 and 1; got {rate!r}")
 
 
 def _insert(graph: fx.GraphModule, rate: float) -> None:
@@ -157,101 +227,27 @@ def _by_example(module: nn.Module) -> bool:
     return (plain or flat or type(module) is nn.Identity) and not hooked
 
 
-def _traced(model: nn.Module, inputs: Tensor) -> Halves | None:
-    """The network's halves, tried on these inputs: those of the last time if nothing has changed, or else new ones."""
-    known = recalled(model, inputs)
-    if known is not None:
-        try:
-            _check_halves(model, known, inputs)
-        except BadInput:
-            forget(model)
-        else:
-            return known
-    halves = halve(model, inputs)
-    if halves is not None:
-        _check_halves(model, halves, inputs)
-        keep(model, inputs, halves)
-    return halves
+def _with_part(parts: Sequence[nn.Module], head: nn.Module, before: nn.Module) -> list[nn.Module]:
+    return [one for part in parts for one in ((before, part) if part is head else (part,))]
 
 
-def _sample_parts(model: nn.Module, parts: Sequence[nn.Module], inputs: Tensor, samples: int) -> Tensor:
-    first = next(i for i, part in enumerate(parts) if drops(part))
-    size, widest = len(inputs), 0
-    for part in parts[:first]:
-        inputs = run(part, inputs)
-    crossing = inputs
-    inputs = crossing.clone()  # what follows may write over it
-    for part in parts[first:]:  # without dropout, to know how large it gets
-        inputs = logits_of(part, inputs, rows=size) if part is parts[-1] else run(part, inputs)
-        widest = max(widest, inputs.numel() * inputs.element_size() // size)
-    answers = []
-    with _dropping(model):
-        for many in _portions(samples, _most(size, max(widest, crossing.numel() * crossing.element_size() // size))):
-            rows = crossing.repeat(many, *[1] * (crossing.ndim - 1))
-            for part in parts[first:]:
-                rows = run(part, rows)
-            answers.append(rows.reshape(many, size, -1))
-    return torch.cat(answers)
-
-
-def _sample_halves(halves: Halves, inputs: Tensor, samples: int) -> Tensor:
-    if len(inputs) == 1:  # a graph may take a batch of one for a constant
-        return _sample_halves(halves, torch.cat([inputs, inputs]), samples)[:, :1]
-    size, answers = len(inputs), []
-    crossing = halves.before(inputs)
-    for many in _portions(samples, _most(size, halves.widest)):
-        answer = halves.answer(halves.repeated(crossing, many), rows=many * size, active=True)
-        answers.append(answer.reshape(many, size, -1))
-    return torch.cat(answers)
-
-
-def _sample_passes(model: nn.Module, inputs: Tensor, samples: int) -> Tensor:
-    with _dropping(model):
-        return torch.stack([logits_of(model, inputs.clone()) for _ in range(samples)])
-
-
-def _check_halves(model: nn.Module, halves: Halves, inputs: Tensor) -> None:
-    """Without dropout the halves say what the network says; and to each example whatever stands beside it."""
-    expected = logits_of(model, inputs).detach()
-    size, middle = len(inputs), len(inputs) // 2
-    found = []
+def _recalled(model: nn.Module, inputs: Tensor, rate: float | None) -> Trace | None:
+    """What was kept of the network, tried on these inputs."""
+    known = recalled(model, inputs, rate=rate)
+    if known is None:
+        return None
     try:
-        crossing = halves.before(inputs)
-        for start, stop in ((0, middle), (middle, size)):
-            some = [
-                t if axis is None else t.narrow(axis, start, stop - start)
-                for t, axis in zip(crossing, halves.axes, strict=True)
-            ]
-            answer = halves.answer(halves.repeated(some, 2), rows=2 * (stop - start), active=False)
-            found.append(answer.reshape(2, stop - start, -1))
-        both = torch.cat(found, dim=1).detach()
-    except Exception as error:
-        raise BadInput("its graph does not run on a batch of another size") from error
-    if both.shape != (2, *expected.shape):
-        raise BadInput("its graph does not answer one row for each example")
-    if not bool((both - expected).abs().max() <= APART * expected.abs().max()):
-        raise BadInput("its graph says something else than the network, or to an example what depends on the others")
+        check_halves(model, known.halves, _several(inputs))
+    except BadInput:
+        forget(model)
+        return None
+    return known
 
 
-@contextmanager
-def _dropping(model: nn.Module) -> Iterator[None]:
-    """Dropout modules in training mode, everything else as it is."""
-    modules = [module for module in model.modules() if isinstance(module, _DropoutNd)]
-    for module in modules:
-        module.train()
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.eval()
+def _several(inputs: Tensor) -> Tensor:
+    """At least two examples: a graph may take a batch of one for a constant."""
+    return torch.cat([inputs, (inputs / 2).to(inputs.dtype)]) if len(inputs) == 1 else inputs
 
 
-def _most(size: int, widest: int) -> int:
-    """How many samples of `size` examples go into one batch; a handful of its tensors exist at a time."""
-    return max(1, min(ROWS, MEMORY // (4 * max(1, widest))) // size)
-
-
-def _portions(total: int, largest: int) -> Iterator[int]:
-    while total > 0:
-        yield min(total, largest)
-        total -= largest
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)

@@ -1,30 +1,18 @@
 """A network as two graphs: what comes before its first active dropout, and what depends on it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules import dropout as torchs
-from torch.nn.modules.dropout import _DropoutNd
 
+from prudent.dropout_sources import OWN, drops, is_dropping, may_drop, put_switch
 from prudent.errors import BadInput, CannotPrune
 from prudent.surgery.calls import operation
-from prudent.surgery.exporting import export
+from prudent.surgery.exporting import export, module_of
 from prudent.surgery.tracing import IGNORED
-
-KINDS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
-"""Operations (input, rate, train); with an underscore at the end, in place."""
-
-OWN = {kind.forward for kind in vars(torchs).values() if isinstance(kind, type) and issubclass(kind, _DropoutNd)}
-"""What torch's own dropout modules do. Others may do anything while they train, and a graph would not show it."""
-
-
-def drops(module: nn.Module) -> bool:
-    """Whether a module is a dropout that drops anything."""
-    return isinstance(module, _DropoutNd) and module.p > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +23,8 @@ class Halves:
         before: inputs -> the tensors that cross the cut.
         after: (those tensors, sizes that were computed from the number of examples, whether dropout is active) -> the
             network's answer.
-        axes: of each tensor that crosses, which dimension is that of the examples; None for what is none of them.
+        axes: of each tensor that crosses, which dimension is that of the examples, or of several rows of each; None for
+            what is none of them.
         sizes: sizes that cross: expressions in the number of examples.
         symbol: the number of examples in those expressions.
         widest: most bytes of one tensor in `after`, for one example.
@@ -62,32 +51,33 @@ class Halves:
         ]
 
 
-def halve(model: nn.Module, inputs: Tensor) -> Halves | None:
+def halve(model: nn.Module, inputs: Tensor, *, functional: Collection[nn.Module] = ()) -> Halves | None:
     """Trace a network and cut it at its first active dropout.
 
     Args:
         model: not changed.
         inputs: (n, ...), at least two examples.
+        functional: modules of it that drop by functions in training mode, and do nothing else then.
 
     Returns: the halves; None where no dropout is on the way to the output.
 
     Raises:
         BadInput: it cannot be cut so that the second half may see many samples as one batch: says why.
     """
-    strange = [type(m).__name__ for m in model.modules() if drops(m) and type(m).forward not in OWN]
+    dropping = [m for m in model.modules() if drops(m) or m in functional]
+    strange = [type(m).__name__ for m in dropping if m not in functional and type(m).forward not in OWN]
     if strange:
         raise BadInput(f"{strange[0]} is a dropout with a forward pass of its own")
     try:
         # a dropout that is off answers its very input, and a tracer cannot tell the two apart afterwards
-        program = export(model, inputs, dynamic=True, training=[m for m in model.modules() if drops(m)])
+        program = export(model, inputs, dynamic=True, training=dropping)
     except CannotPrune as error:
         raise BadInput(f"the network's graph cannot be traced: {error}") from error
     module = program.module(check_guards=False)
     assert isinstance(module, fx.GraphModule)  # noqa: S101 (torch.export gives one)
     nodes = [n for n in module.graph.nodes if n.op != "call_function" or operation(n) not in IGNORED]
     symbol = _examples(nodes)
-    sources = [n for n in nodes if n.op == "call_function" and operation(n).removesuffix("_") in KINDS]
-    active = [n for n in sources if n.args[2] is True and _is_active(n, model)]
+    active = [n for n in nodes if is_dropping(n) and module_of(n, model) in dropping]
     _check_random(nodes, active)
     _check_in_place(nodes)
     for node in active:
@@ -103,23 +93,12 @@ def _examples(nodes: Sequence[fx.Node]) -> Any:  # noqa: ANN401 (a sympy symbol)
     return first.node.expr
 
 
-def _is_active(node: fx.Node, model: nn.Module) -> bool:
-    # of a function that is called with training=..., the module around it decides, which is in evaluation mode
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = stack[-1][0] if stack else ""
-    try:
-        return drops(model.get_submodule(path))
-    except AttributeError:
-        return False
-
-
 def _check_random(nodes: Sequence[fx.Node], active: Sequence[fx.Node]) -> None:
     for node in nodes:
         tags = getattr(node.target, "tags", ())
         if node in active or torch.Tag.nondeterministic_seeded not in tags:
             continue
-        known = operation(node).removesuffix("_") in KINDS
-        if (known and node.args[2] is True) or not (known or operation(node).startswith("scaled_dot")):
+        if is_dropping(node) or not may_drop(node):
             raise BadInput(f"{operation(node)} draws random numbers, and is no dropout module")
 
 
@@ -146,7 +125,8 @@ def _storage(node: fx.Node) -> int | None:
 
 def _check_own(node: fx.Node, symbol: Any) -> None:  # noqa: ANN401 (a sympy symbol)
     """Each example must have a mask of its own; a dropout of weights, say, has one for all."""
-    shape = node.meta["val"].shape
+    value = node.meta["val"]
+    shape = (value if isinstance(value, Tensor) else value[0]).shape  # a recurrent layer also answers its last state
     masked = shape[:2] if "feature" in operation(node) else shape
     if not any(_expression(n).has(symbol) for n in _symbolic(masked).values()):
         raise BadInput("a dropout acts on what all examples share")
@@ -169,7 +149,9 @@ def _axis(value: Tensor, symbol: Any) -> int | None:  # noqa: ANN401 (a sympy sy
     if not symbolic:
         return None
     ((axis, size), *others) = symbolic.items()
-    if others or _expression(size) != symbol:
+    # one that holds several rows of each example is repeated as a whole as well; if they are not beside each other, the
+    # halves say something else than the network, which is tried
+    if others or not (_expression(size) / symbol).is_Integer:
         raise BadInput("examples are mixed with another dimension before the first dropout")
     return axis
 
@@ -227,7 +209,7 @@ def _second(
             continue
         copies[node] = graph.node_copy(node, copies.__getitem__)
         if node in active:
-            copies[node].update_arg(2, dropping)
+            put_switch(copies[node], dropping)
     return fx.GraphModule(module, graph)
 
 

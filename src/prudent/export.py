@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from prudent.files import write_whole
 from prudent.flattening import Flat, input_names, rows_of, tensors_of
 from prudent.network import run
 from prudent.networks import NUMBERS, Saved, pack
-from prudent.onnx_graph import answers, check_onnx, opset_of, session, standalone, to_onnx
+from prudent.onnx_graph import annotated, answers, check_onnx, opset_of, session, standalone, to_onnx
 from prudent.pruning import Pruned
 from prudent.wording import percent, size
 
@@ -64,6 +64,7 @@ def export_onnx(
     opset: int | None = None,
     tolerance: float | None = None,
     batch: int = 64,
+    notes: Mapping[str, str] | None = None,
 ) -> Exported:
     """Write a network as one plain ONNX file that takes any batch size, if ONNX Runtime answers as PyTorch does.
 
@@ -81,6 +82,7 @@ def export_onnx(
         opset: version of ONNX's operators; None for torch's own choice.
         tolerance: largest relative difference; None for 1e-4 in single, 1e-9 in double, 2e-2 in half precision.
         batch: the largest batch to compare in, at least 3.
+        notes: key -> text to be kept inside the file, as `prudent.team_folders.origin_notes` says where a team is from.
 
     Returns: what was written, with the differences.
 
@@ -102,7 +104,7 @@ def export_onnx(
     input_names(model, example)  # refuses inputs that its forward does not take
     whole = model if isinstance(example, Tensor) else Flat(model, example)
     _check_answer(whole, rows_of(inputs, torch.arange(min(2, count))))
-    content = to_onnx(model, example, opset=opset)
+    content = annotated(to_onnx(model, example, opset=opset), notes or {})
     sizes = tuple(sorted({1, 2, max(3, min(batch, count))}))
     difference, largest, agreement, dtype = _compare(whole, content, inputs, sizes)
     allowed = TOLERANCES.get(dtype, TOLERANCES[torch.float32]) if tolerance is None else tolerance

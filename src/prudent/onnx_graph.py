@@ -5,7 +5,7 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,24 @@ def opset_of(content: bytes) -> int:
     import onnx
 
     return next(int(entry.version) for entry in onnx.load_from_string(content).opset_import if entry.domain == "")
+
+
+def annotated(content: bytes, notes: Mapping[str, str]) -> bytes:
+    """An ONNX file's content with notes inside, as key and value, which runtimes let pass."""
+    import onnx
+
+    proto: Any = onnx.load_from_string(content)
+    for key, value in sorted(notes.items()):
+        proto.metadata_props.add(key=key, value=value)
+    changed: bytes = proto.SerializeToString(deterministic=True)
+    return changed
+
+
+def notes_of(content: bytes) -> dict[str, str]:
+    """The notes inside of an ONNX file, its own and those of whoever made it."""
+    import onnx
+
+    return {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
 
 
 def check_whole(content: bytes, name: str) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from prudent.batches import Batch, Batches
-from prudent.dropout import Sampler, announce, sampler, with_dropout
-from prudent.dropout_graph import drops
+from prudent.dropout import Sampling, announce, check_present, check_rate, sampler
+from prudent.dropout_sources import drops
 from prudent.errors import BadInput, SplitMisuse
+from prudent.functional_dropout import Dropouts, calls_itself
 from prudent.identity import identity
 from prudent.network import evaluating, logits_of, seeded
 from prudent.seeds import stream
@@ -36,10 +37,11 @@ def predict(
         model: answers logits (n, classes). Not changed.
         batches: inputs with labels, or inputs alone; read once.
         split: what the examples are for; may be left out for Batches that know it, and must not contradict them.
-        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only modules of
-            dropout are active then; batch normalisation and everything else stay in evaluation mode, also dropout
-            inside attention and recurrent layers, and functional dropout. What comes before the first dropout is
-            computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
+        mc_samples: under Monte-Carlo dropout, the number of samples; None for the plain answers. Only dropout is
+            active then, also that inside of attention and recurrent layers, and functional dropout where a trial shows
+            that training mode does nothing else there (a warning names the modules where it does); batch
+            normalisation, stochastic depth and everything else stay in evaluation mode. What comes before the first
+            dropout is computed once (see `prudent.dropout.sampler`); where that cannot be, a warning says why.
         mc_dropout: for a network without dropout, the rate of one that is put before its head, in (0, 1).
         seed: for dropout; the global generators are not touched. Its samples are the same for the same seed, batches,
             version of prudent and machine.
@@ -61,8 +63,7 @@ def predict(
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    sample: Sampler | None = None
-    certain = False
+    sampling: Sampling | None = None
     with torch.inference_mode(), evaluating(model), seeded(stream("dropout samples", seed)):
         for batch in batches:
             inputs, truth = parted(batch)
@@ -70,9 +71,9 @@ def predict(
                 raise BadInput(f"a batch of the {split!r} split is empty: dropout samples need at least one example")
             labels += [] if truth is None else [truth]
             inputs = inputs.to(device)
-            if mc_samples is not None and sample is None:
-                sample, certain = _sampler(model, inputs, mc_dropout)
-            answer = logits_of(model, inputs) if sample is None else sample(inputs, mc_samples or 0)
+            if mc_samples is not None and sampling is None:
+                sampling = _sampling(model, inputs, mc_dropout)
+            answer = logits_of(model, inputs) if sampling is None else sampling.draw(inputs, mc_samples or 0)
             logits.append(answer.float().cpu())
     if not logits:
         raise BadInput(f"there is nothing to predict: the batches of the {split!r} split are empty")
@@ -82,7 +83,7 @@ def predict(
     if len(widths) > 1:
         raise BadInput(f"a network answers as many logits for every batch; it answered {sorted(widths)}")
     joined = torch.cat(logits, dim=-2).numpy()
-    if mc_samples is not None and not certain and (joined == joined[0]).all():
+    if sampling is not None and not sampling.certain and (joined == joined[0]).all():
         raise BadInput("dropout is switched on, yet all samples are the same: does it act on the way to the output?")
     return Predictions(
         logits=joined,
@@ -129,15 +130,14 @@ def _sampled_name(model: nn.Module, mc_samples: int, mc_dropout: float | None, s
     return hashlib.sha256(about.encode()).hexdigest()
 
 
-def _sampler(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> tuple[Sampler, bool]:
+def _sampling(model: nn.Module, inputs: Tensor, mc_dropout: float | None) -> Sampling:
     few = inputs[:FEW].clone()  # a network may write over them
     with seeded(0):  # what is tried here must not move what is drawn later
-        sampled = model if mc_dropout is None else with_dropout(model, rate=mc_dropout, example=few)
-        found, note, certain = sampler(sampled, few)
-        if note:
+        found = sampler(model, few, rate=mc_dropout)
+        if found.note:
             logits_of(model, inputs.clone())  # a network that does not run is refused in its own words
-    announce(note)
-    return found, certain
+    announce(found)
+    return found
 
 
 def _check_dropout(model: nn.Module, mc_samples: int | None, mc_dropout: float | None) -> None:
@@ -149,11 +149,8 @@ def _check_dropout(model: nn.Module, mc_samples: int | None, mc_dropout: float |
         raise BadInput(f"mc_samples is a whole number of 2 or more; got {mc_samples!r}")
     if operator.index(mc_samples) < 2:
         raise BadInput(f"dropout samples are compared with each other: mc_samples must be 2 or more; got {mc_samples}")
-    present = any(drops(module) for module in model.modules())
-    if mc_dropout is not None and present:
-        raise BadInput(f"{type(model).__name__} has dropout already: leave mc_dropout out")
-    if mc_dropout is None and not present:
-        raise BadInput(
-            f"{type(model).__name__} has no dropout module with a rate above 0 (functional dropout is not seen): "
-            "leave mc_samples out, use an architecture with dropout, or put one before the head with mc_dropout=..."
-        )
+    if mc_dropout is not None:
+        check_rate(mc_dropout)
+    found = Dropouts(tuple(module for module in model.modules() if drops(module)))
+    if mc_dropout is not None or not calls_itself(model):  # code of its own may call functions of dropout: it is tried
+        check_present(model, found, mc_dropout)

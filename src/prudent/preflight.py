@@ -11,8 +11,8 @@ from prudent.catalogue import check_options
 from prudent.cells._shared import example_of
 from prudent.cells.maps import check_plane
 from prudent.corrupting import check_images
-from prudent.dropout_graph import drops
 from prudent.errors import BadInput
+from prudent.functional_dropout import find_dropouts
 from prudent.given_weights import give_weights, weights_hash
 from prudent.graph import Fingerprints
 from prudent.laplace.posterior import fit_laplace
@@ -99,7 +99,7 @@ def preflight(study: Settings) -> Ready:
 def _try_dropout(study: Settings, data: Data, model: nn.Module) -> None:
     asked, rate = study.evaluation.mc_dropout, None
     if asked is not None:
-        rate, present = asked.rate, any(drops(module) for module in model.modules())
+        rate, present = asked.rate, bool(find_dropouts(model, example_of(data)).switched)
         if present == (rate is not None):
             has, do = ("has dropout", "leave rate out") if present else ("has none", "set rate, or its option dropout")
             raise BadInput(f"evaluation.mc_dropout: model {study.model.name!r} {has} of its own: {do}")

@@ -55,7 +55,7 @@ LIBRARY = (
     "tallies.tally", "diversity.diversity_of", "diversity.pairwise",
     "focal.focal_diversity", "teams.choose_team", "voting.vote", "voting.combine", "team_reports.compare_team",
     "ensembles.join", "ensembles.join_masks", "ensembles.predict_members", "team_folders.save_team",
-    "team_folders.load_team",
+    "team_folders.load_team", "team_folders.origin_notes",
     "reevaluation.measure_again", "damage.hits", "damage.paired_p_value",
     "label_noise.relabelled", "augmentation.corrupted",
     "corrupting.corrupt_some", "enclosures.proved_margins", "relaxations.enclose_linearly",

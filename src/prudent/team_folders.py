@@ -23,6 +23,8 @@ from prudent.surgery.shrinking import Shrunk
 
 SCHEMA = 1
 TEAM = "team.json"
+NOTE = "prudent.team"
+"""The key under which an ONNX file of a team carries what team.json says."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +131,37 @@ def chosen_of(folder: str | Path) -> Mapping[str, Any]:
         PrudentError, BadInput: as `load_team`, of the description alone.
     """
     return dict(_described(read_file(Path(folder) / TEAM))["chosen"])
+
+
+def origin_notes(folder: str | Path) -> dict[str, str]:
+    """What an ONNX file of a team is to carry, so that it can be copied without the folder: for `export_onnx`.
+
+    The same as team.json: members with the hashes of their files, how they were chosen, and on which data, sealed.
+
+    Raises:
+        PrudentError, BadInput: as `load_team`, of the description alone.
+    """
+    content = read_file(Path(folder) / TEAM)
+    _described(content)
+    return {NOTE: json.dumps(json.loads(content), sort_keys=True)}
+
+
+def chosen_in(notes: Mapping[str, str], name: str) -> Mapping[str, Any] | None:
+    """How the team in an ONNX file was chosen, by its notes; None where they say nothing of it.
+
+    Args:
+        notes: of the file.
+        name: of the file, to say where the trouble is.
+
+    Raises:
+        PrudentError, BadInput: a description that was changed, or of a later format.
+    """
+    if NOTE not in notes:
+        return None
+    try:
+        return dict(_described(notes[NOTE].encode())["chosen"])
+    except PrudentError as error:
+        raise type(error)(f"{name}, notes inside: {error}") from error
 
 
 def _described(content: bytes) -> dict[str, Any]:

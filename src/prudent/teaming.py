@@ -62,7 +62,9 @@ def team(
     names = names_of([(n["seed"], n["method"], n["requested"]) for n in pool])
     folder = out or run / "teams" / ("all" if seed is None else f"seed{seed}") / f"beta-{beta!r}"
     members = {names[i]: pool[i] for i in choice.team}
-    task = {key: results["study"]["data"][key] for key in ("name", "options")}
+    task = {key: results["study"]["data"][key] for key in ("name", "options")} | {
+        "fingerprints": {split: answers.data.splits[split].fingerprint for split in ("train", "validation")}
+    }
     chosen = asdict(choice) | {"members": list(members), "run": results["id"], "task": task}
     exported = _write(run, members, folder, chosen, answers, onnx=onnx)
     if as_json:
@@ -190,8 +192,9 @@ def _write(
 
     from prudent.export import difference_sentence, export_onnx
     from prudent.files import read_file
+    from prudent.identity import identity
     from prudent.networks import DESCRIPTION, NUMBERS, PLAN
-    from prudent.team_folders import load_team, write_team
+    from prudent.team_folders import load_team, origin_notes, write_team
 
     files = {}
     for name, network in members.items():
@@ -202,7 +205,9 @@ def _write(
     if not onnx:
         return None
     inputs = torch.from_numpy(answers.data.splits["validation"].inputs[:256])
-    exported = export_onnx(load_team(folder).model, folder / "team.onnx", inputs)
+    model = load_team(folder).model
+    notes = origin_notes(folder) | {"prudent.network": identity(model)}
+    exported = export_onnx(model, folder / "team.onnx", inputs, notes=notes)
     return asdict(exported) | {"said": difference_sentence(exported)}
 
 
