@@ -120,8 +120,9 @@ def crossing(most: Looks, looks: Looks, alpha: float) -> float:
     between = np.diff(looks, prepend=0)
     steps = {width: _step(width, alpha, states) for width in set(between.tolist())}
     for width, limit in zip(between.tolist(), most.tolist(), strict=True):
-        chance, gone = _trimmed(np.convolve(chance, steps[width])[: states - first])
-        crossed += gone
+        step, rare = steps[width]
+        chance, gone = _trimmed(np.convolve(chance, step)[: states - first])
+        crossed += gone + rare
         inside = max(0, min(limit + 1 - first, len(chance)))
         crossed += float(chance[:inside].sum())
         chance, first = chance[inside:], first + inside
@@ -130,10 +131,12 @@ def crossing(most: Looks, looks: Looks, alpha: float) -> float:
     return min(1.0, crossed)
 
 
-def _step(examples: int, alpha: float, states: int) -> Float64[np.ndarray, " k"]:
-    """P(k of so many examples are lost), for k below `states`."""
+def _step(examples: int, alpha: float, states: int) -> tuple[Float64[np.ndarray, " k"], float]:
+    """P(k of so many examples are lost), for k below `states`, without counts that hardly occur, and their chance."""
     k = np.arange(min(examples + 1, states), dtype=np.float64)
-    return np.asarray(np.exp(log_pmf(k, float(examples), alpha)))
+    chance = np.asarray(np.exp(log_pmf(k, float(examples), alpha)))
+    likely, rare = _trimmed(chance)
+    return (likely, rare) if len(likely) else (chance, 0.0)
 
 
 def _trimmed(chance: Float64[np.ndarray, " k"]) -> tuple[Float64[np.ndarray, " j"], float]:
