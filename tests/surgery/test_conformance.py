@@ -57,6 +57,8 @@ GRAPHS = (
     "split_unequal",
     "timm_reshape",
     "timm_constants",
+    "head_first_attention",
+    "head_first_ranges",
     "fused_attention",
     "hugging_face_attention",
     "einsum_attention",

@@ -203,11 +203,18 @@ def _set(node: fx.Node, at: int, value: int, *, fill: tuple[Any, ...]) -> None:
 
 
 def _kept_before(shadow: Shadow, dim: int, traced: Trace, gone: np.ndarray) -> np.ndarray:
-    """How many indices of a dimension stay before each, and in all; a single number if nothing is removed there."""
+    """How many indices of a dimension stay before each, and in all; a single number if nothing is removed there.
+
+    Of rows along it any that stays tells: each keeps equally many in each part that is read.
+    """
     for field in shadow.fields:
         keep = ~gone[traced.families.of[field.labels]]
         if field.labels.shape[dim] > 1 and not keep.all():
-            there = keep.any(axis=tuple(d for d in range(keep.ndim) if d != dim))
+            if field.inner == dim:
+                lines = np.moveaxis(keep, dim, -1).reshape(-1, keep.shape[dim])
+                there = lines[int(lines.any(axis=1).argmax())]
+            else:
+                there = keep.any(axis=tuple(d for d in range(keep.ndim) if d != dim))
             return np.concatenate([[0], np.cumsum(there)])
     return np.zeros(1, dtype=int)
 

@@ -50,6 +50,28 @@ class JointConstants(Joint):
         return self.proj((weights @ value).transpose(1, 2).reshape(batch, places, 24))
 
 
+class HeadFirst(Joint):
+    """Each head's queries, keys and values beside each other, cut apart last, as in Megatron and timm's MaxViT."""
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self.qkv(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2).chunk(3, dim=3)
+        return query, key, value
+
+
+class HeadFirstConstants(Joint):
+    """The same with the places of each part written out, which are not equally long: 5 + 5 + 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(32, 24)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = self.qkv(x).view(x.shape[0], x.shape[1], 4, 18).transpose(1, 2)
+        query, both = qkv[..., :5], qkv[..., 5:]
+        key, value = both.split([5, 8], dim=-1)
+        return query, key, value
+
+
 class JointFused(Joint):
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.parts(x)
@@ -159,6 +181,17 @@ CASES = (
         expect="exact", exact=("embed", "attention.qkv", "attention.proj"),
         why="as timm_reshape, but 4, 6 and 24 are written in the code: needs the exported graph with them rewritten "
         "(a tool that keeps the user's code refuses qkv, with the line)",
+    ),
+    Case(
+        name="head_first_attention", build=lambda: randomised(lambda: Around(HeadFirst())), args=SEQUENCE,
+        expect="exact", exact=("embed", "attention.qkv", "attention.proj"),
+        why="qkv's outputs are 4 heads x 3 x 6, and a chunk cuts each head in three, which must stay equally long: "
+        + SIZES,
+    ),
+    Case(
+        name="head_first_ranges", build=lambda: randomised(lambda: Around(HeadFirstConstants())), args=SEQUENCE,
+        expect="exact", exact=("embed", "attention.qkv", "attention.proj"),
+        why="qkv's outputs are 4 heads x (5 + 5 + 8), cut by numbers in the code: needs the graph; " + SIZES,
     ),
     Case(
         name="fused_attention", build=lambda: randomised(lambda: Around(JointFused())), args=SEQUENCE, expect="exact",
