@@ -219,7 +219,8 @@ def _rewrite_range(node: fx.Node, name: str, sizes: Mapping[str, Any], traced: T
     elif name == "slice":
         n = shadow.shape[dim]
         start, end = (slice(given("start", None), given("end", None)).indices(n)[i] for i in (0, 1))
-        _set(node, arguments["start"], int(before[start]), fill=(0, None, None))
+        if given("step", 1) == 1:  # else the place in the first run, which stays what it is
+            _set(node, arguments["start"], int(before[start]), fill=(0, None, None))
         _set(node, arguments["end"], int(before[end]), fill=(0, None, None))
     elif name == "narrow":
         start, length = given("start", 0), given("length", 0)

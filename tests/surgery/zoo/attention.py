@@ -140,6 +140,26 @@ class Rotary(Separate):
         return self.out(out.transpose(1, 2).flatten(2))
 
 
+class RotaryNeighbours(Separate):
+    """Rotary positions of neighbouring features, as in GPT-J: every other feature is turned into the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("speeds", torch.tensor([1.0, 0.1, 0.01]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.heads(self.query(x)), self.heads(self.key(x)), self.heads(self.value(x))
+        angles = torch.arange(x.shape[1])[:, None] * self.speeds
+        cos, sin = angles.cos(), angles.sin()
+
+        def turned(y: Tensor) -> Tensor:
+            even, odd = y[..., 0::2], y[..., 1::2]
+            return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+        out = F.scaled_dot_product_attention(turned(query), turned(key), value)
+        return self.out(out.transpose(1, 2).flatten(2))
+
+
 class Across(nn.Module):
     """nn.MultiheadAttention from one sequence to another of different width."""
 
@@ -220,6 +240,11 @@ CASES = (
         exact=SEPARATE,
         why="whole heads, and value features, as ever; query and key features only as pairs (i, i + 3), with the "
         "angles' constants cut",
+    ),
+    Case(
+        name="rotary_neighbours", build=lambda: randomised(lambda: Around(RotaryNeighbours())), args=SEQUENCE,
+        expect="exact", exact=SEPARATE,
+        why="value features as ever; query and key features only as pairs (2 i, 2 i + 1), with the angles' constants",
     ),
     Case(
         name="multihead_attention", build=lambda: randomised(lambda: Around(Multihead())), args=SEQUENCE,

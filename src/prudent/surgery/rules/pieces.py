@@ -40,8 +40,22 @@ def slice_(call: Call) -> Shadow:
     start, end = (call.given.get(name) for name in ("start", "end"))
     step = int(call.given.get("step") or 1)
     if step != 1:
-        freeze(call.ledger, call.x, "every so many are taken along this dimension", [dim])
+        return _strided(call, dim, slice(start, end, step))
     return _ranged(call, dim, slice(start, end, step), call.shape)
+
+
+def _strided(call: Call, dim: int, which: slice) -> Shadow:
+    """Every so many: each run of so many goes together, so that what is left is at the same place of its run."""
+    n = call.x.shape[dim]
+    start, end, step = which.indices(n)
+    if n % step or start >= step or end != n:
+        freeze(call.ledger, call.x, "every so many are taken along this dimension", [dim])
+        return _ranged(call, dim, which, call.shape)
+    for field in call.x.fields:
+        if dim in field.live:
+            runs = np.moveaxis(field.labels, dim, -1).reshape(-1, step)
+            call.ledger.unite(runs, np.broadcast_to(runs[:, :1], runs.shape))
+    return _ranged(call, dim, which, call.shape)
 
 
 def narrow(call: Call) -> Shadow:
