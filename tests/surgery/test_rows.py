@@ -38,6 +38,14 @@ def test_every_so_many_go_in_runs(function, step: int, width: int):
         assert len(kept) == 8 * (1 - sparsity)
 
 
+def test_a_graph_takes_the_same_place_of_each_run_when_the_first_goes():
+    small = cut(
+        Around(lambda y: y.view(-1, 8)[:, 1::2] - 2 * y[:, ::2], (5, 8, 4, 3)), torch.randn(4, 5), sparsity=0.75
+    )
+    assert small.form == "graph"
+    assert 0 not in small.plan.slices["first.weight"].dims[0]
+
+
 @pytest.mark.parametrize("function", [lambda y: y[:, ::3], lambda y: y[:, 2::2], lambda y: y[:, :6:2]])
 def test_runs_that_are_not_whole_stay(function):
     model = Around(function, (5, 8, 3, 3))
