@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from prudent.errors import CannotPrune
 from prudent.examples import Example, arguments
+from prudent.network import seeded
 from prudent.surgery.calls import tensors_in
 from prudent.surgery.proving import in_type
 from prudent.surgery.shadow import Shadow
@@ -37,7 +38,7 @@ class Cut:
 
 
 def suspected_families(graph: fx.GraphModule, small: fx.GraphModule, cut: Cut, example: Example) -> dict[int, str]:
-    """The removed families that operations read whose results are not what is left of the masked network's.
+    """The removed families of operations whose results are not what is left of the masked network's.
 
     Each operation of the small graph gets what is left of the masked network's numbers, so that all that go wrong
     are found at once, and not those that only follow.
@@ -48,8 +49,8 @@ def suspected_families(graph: fx.GraphModule, small: fx.GraphModule, cut: Cut, e
         cut: what is cut, in the labels of `graph`.
         example: inputs.
 
-    Returns: family -> what it was read by, with the line of code. Where an operation sums over families, just these;
-    else all that it reads or makes. None where the graph cannot be run operation by operation.
+    Returns: family that such an operation reads or makes -> which one it was, with the line of code. None where the
+    graph cannot be run operation by operation.
     """
     found: dict[int, str] = {}
     for node in _differing(graph, small, cut, example):
@@ -61,7 +62,7 @@ def suspected_families(graph: fx.GraphModule, small: fx.GraphModule, cut: Cut, e
 def _touched(node: fx.Node, cut: Cut) -> set[int]:
     read = _families([cut.traced.shadows.get(source.name) for source in node.all_input_nodes], cut)
     made = _families([cut.traced.shadows.get(node.name)], cut)
-    return read - made or read | made
+    return read | made
 
 
 def _families(shadows: list[Any], cut: Cut) -> set[int]:
@@ -76,7 +77,7 @@ def _differing(graph: fx.GraphModule, small: fx.GraphModule, cut: Cut, example: 
         assert isinstance(large, fx.GraphModule)  # noqa: S101 (copies of graphs are graphs)
         assert isinstance(own, fx.GraphModule)  # noqa: S101
         try:
-            with torch.no_grad():
+            with torch.no_grad(), seeded(0):
                 return list(_compared(large, own, cut, example, dtype))
         except Exception:  # noqa: BLE001, S112 (whatever the user's operations raise in this type of numbers)
             continue
