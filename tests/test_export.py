@@ -227,6 +227,37 @@ def test_other_answers_than_tensors_are_refused_with_what_to_do(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class TwoTowers(nn.Module):
+    """Written so that only a graph of it can be smaller."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Linear(6, 8), nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x, y):
+        return self.head((self.left(x) * self.right(y)).view(-1, 8))
+
+
+@pytest.mark.parametrize("smaller", [False, True])
+def test_errors_of_several_inputs_name_the_users_class(tmp_path, smaller):
+    torch.manual_seed(0)
+    example = torch.rand(3, 6), torch.rand(3, 5)
+    network = TwoTowers().eval()
+    if smaller:
+        pruned = prudent.prune(network, sparsity=0.5, granularity="channel", scope="layer", example=example)
+        network = prudent.shrink(pruned, example)
+        assert network.form == "graph"
+    for given, why in (
+        ((torch.rand(3, 6), torch.rand(3, 4)), "shapes cannot be multiplied"),
+        ((torch.rand(3, 6),), "TwoTowers takes 2 tensors here; got 1"),
+    ):
+        with pytest.raises(BadInput, match=rf"^TwoTowers does not run on an input of shape \(2, 6\) .*{why}"):
+            export_onnx(network, tmp_path / "x.onnx", example, check=given)
+    with pytest.raises(BadInput, match=r"^TwoTowers does not take these inputs"):
+        export_onnx(network, tmp_path / "x.onnx", example[:1])
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_requests_are_refused_before_work(model, inputs, tmp_path, quick):
     with pytest.raises(BadInput, match="needs inputs"):
         export_onnx(model, tmp_path / "x.onnx", inputs[:0])

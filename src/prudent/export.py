@@ -175,7 +175,7 @@ def _check_answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 def _eager(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The tensors that the network answers in PyTorch."""
     with torch.no_grad():
-        answer = run(model, *inputs)
+        answer = run(model, *inputs, name=_name(model))
     found = tuple(t for t in pytree.tree_leaves(answer) if isinstance(t, Tensor))
     if not found:
         raise BadInput(f"a network to export answers tensors; {_name(model)} answers a {type(answer).__name__}")

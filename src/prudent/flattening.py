@@ -28,6 +28,8 @@ class Flat(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the network's answer, in the order of its leaves."""
+        if len(tensors) != len(self.places):
+            raise BadInput(f"{type(self.network).__name__} takes {len(self.places)} tensors here; got {len(tensors)}")
         leaves = list(self.fixed)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor

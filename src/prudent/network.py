@@ -258,14 +258,14 @@ def logits_of(model: nn.Module, inputs: Tensor, *, rows: int | None = None) -> T
     return answer
 
 
-def run(module: nn.Module, *inputs: Tensor) -> Any:  # noqa: ANN401 (whatever somebody's module answers)
-    """What a module answers; what it raises becomes one line."""
+def run(module: nn.Module, *inputs: Tensor, name: str = "") -> Any:  # noqa: ANN401 (whatever somebody's module answers)
+    """What a module answers; what it raises becomes one line, which calls it by `name`, or by its class."""
     try:
         return module(*inputs)
     except Exception as error:
         shapes = " with ".join(f"{tuple(t.shape)} and {t.dtype}" for t in inputs)
         raise BadInput(
-            f"{type(module).__name__} does not run on an input of shape {shapes}: {reason(error)}"
+            f"{name or type(module).__name__} does not run on an input of shape {shapes}: {reason(error)}"
         ) from error
 
 

@@ -16,6 +16,7 @@ from prudent.network import prunable
 from prudent.networks import load, save
 from prudent.pruning import prune
 from prudent.surgery import graphs
+from prudent.surgery.graph_form import GraphForm
 from prudent.surgery.shrinking import Shrunk, shrink
 from tests.surgery.networks import pictures, written
 
@@ -230,3 +231,20 @@ def test_a_graph_of_containers_goes_round_and_others_are_refused_when_saved():
 def _with_output(module: fx.GraphModule) -> fx.GraphModule:
     module.register_buffer("x'y", torch.ones(1))
     return module
+
+
+def test_a_graph_is_called_like_the_users_network_also_when_copied_or_stored():
+    module = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2)))
+    graph = GraphForm(module, module.graph, class_name="UsersNetwork")
+    graph.meta["noted"] = [1]
+    other = GraphForm(module, module.graph, class_name="Other")
+    copied = copy.deepcopy(graph)
+    assert (type(copied).__name__, type(copy.deepcopy(other)).__name__) == ("UsersNetwork", "Other")
+    assert isinstance(copied, GraphForm)
+    assert copied.meta["noted"] == [1]
+    about = {**stored(), "class": "UsersNetwork"}
+    read = graphs.from_text(json.dumps(about))
+    assert type(read).__name__ == "UsersNetwork"
+    assert json.loads(graphs.to_text(read))["class"] == "UsersNetwork"
+    for name in (None, 3, "a b", "class", "x\n", "\u00e9"):  # of older files, and what is no plain name
+        assert type(graphs.from_text(json.dumps({**about, "class": name}))).__name__ == "GraphModule"

@@ -39,7 +39,18 @@ def graph_of(model: nn.Module, example: Example, *, sizes_only: bool = False) ->
     Raises:
         CannotPrune: it cannot be exported.
     """
-    program = _earlier(model, example) if sizes_only else _export(model, example)
+    program = _earlier(model, example) if sizes_only else exported(model, example)
+    module = graph_from(model, program)
+    return module, walk(model, operations_in(program), graph=module.graph)
+
+
+def graph_from(model: nn.Module, program: ExportedProgram) -> fx.GraphModule:
+    """Another graph of the same export, for another cut: its operations have the same names each time.
+
+    Args:
+        model: the network; its parameters are the graph's.
+        program: from `exported`.
+    """
     given = program.module(check_guards=False)
     assert isinstance(given, fx.GraphModule)  # noqa: S101 (torch.export gives one)
     given.graph.eliminate_dead_code()
@@ -47,7 +58,7 @@ def graph_of(model: nn.Module, example: Example, *, sizes_only: bool = False) ->
     module = GraphForm(given, given.graph, class_name=type(model).__name__)
     own = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]} | set(model.state_dict())
     module.meta[CONSTANTS] = [name for name, _ in module.named_buffers() if name not in own]
-    return module, walk(model, operations_in(program), graph=module.graph)
+    return module
 
 
 _EXPORTED: "weakref.WeakKeyDictionary[nn.Module, tuple[object, ExportedProgram]]" = weakref.WeakKeyDictionary()
@@ -58,12 +69,16 @@ def _earlier(model: nn.Module, example: Example) -> ExportedProgram:
     """The last export if no size has changed since; tensors that are no parameters may have other values in it."""
     signature = signature_of(model, example)
     if model not in _EXPORTED or _EXPORTED[model][0] != signature:
-        _EXPORTED[model] = (signature, _export(model, example))
+        _EXPORTED[model] = (signature, exported(model, example))
     return _EXPORTED[model][1]
 
 
-def _export(model: nn.Module, example: Example) -> ExportedProgram:
-    """With a batch of any size where that can be: a batch of one would be taken for a constant."""
+def exported(model: nn.Module, example: Example) -> ExportedProgram:
+    """The export of a network for batches of any size, where that can be: a batch of one would be taken for a constant.
+
+    Raises:
+        CannotPrune: it cannot be exported.
+    """
     if size(example) == 1:
         try:
             return export(
@@ -95,12 +110,8 @@ def emit(
     Raises:
         CannotPrune: a constant in the network's code cannot be rewritten; says which.
     """
-    sizes = {name: _sizes(shadow, traced, gone) for name, shadow in traced.shadows.items()}
-    for node in list(graph.graph.nodes):
-        if node.op == "call_function":
-            _rewrite(node, sizes, traced, gone)
-    small = apply_plan(model, Plan(slices=plan.slices))
-    _take_state(graph, small)
+    for wrong in resize(model, graph, traced, gone, plan).values():
+        raise wrong
     restore_modules(graph, model, plan, rates)
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
@@ -110,6 +121,33 @@ def emit(
     for path, module in graph.named_modules():
         module.training = modes.get(path, model.training)
     return graph
+
+
+def resize(
+    model: nn.Module, graph: fx.GraphModule, traced: Trace, gone: np.ndarray, plan: Plan
+) -> dict[str, CannotPrune]:
+    """Write the sizes that are left into the operations of a graph, in place, and give it the parameters that are left.
+
+    Args:
+        model, graph, traced, gone, plan: as in `emit`.
+
+    Returns: name of an operation -> why it cannot be rewritten.
+    """
+    wrong: dict[str, CannotPrune] = {}
+    sizes: dict[str, Any] = {}
+    for name, shadow in traced.shadows.items():
+        try:
+            sizes[name] = _sizes(shadow, traced, gone)
+        except CannotPrune as error:
+            wrong[name] = error
+    for node in list(graph.graph.nodes):
+        if node.op == "call_function" and not {node.name, *(n.name for n in node.all_input_nodes)} & set(wrong):
+            try:
+                _rewrite(node, sizes, traced, gone)
+            except CannotPrune as error:
+                wrong[node.name] = error
+    _take_state(graph, apply_plan(model, Plan(slices=plan.slices)))
+    return wrong
 
 
 def _sizes(shadow: Any, traced: Trace, gone: np.ndarray) -> Any:  # noqa: ANN401 (nested as outputs are)
@@ -181,7 +219,8 @@ def _rewrite_range(node: fx.Node, name: str, sizes: Mapping[str, Any], traced: T
     elif name == "slice":
         n = shadow.shape[dim]
         start, end = (slice(given("start", None), given("end", None)).indices(n)[i] for i in (0, 1))
-        _set(node, arguments["start"], int(before[start]), fill=(0, None, None))
+        if given("step", 1) == 1:  # else the place in the first run, which stays what it is
+            _set(node, arguments["start"], int(before[start]), fill=(0, None, None))
         _set(node, arguments["end"], int(before[end]), fill=(0, None, None))
     elif name == "narrow":
         start, length = given("start", 0), given("length", 0)
@@ -203,11 +242,18 @@ def _set(node: fx.Node, at: int, value: int, *, fill: tuple[Any, ...]) -> None:
 
 
 def _kept_before(shadow: Shadow, dim: int, traced: Trace, gone: np.ndarray) -> np.ndarray:
-    """How many indices of a dimension stay before each, and in all; a single number if nothing is removed there."""
+    """How many indices of a dimension stay before each, and in all; a single number if nothing is removed there.
+
+    Of rows along it any that stays tells: each keeps equally many in each part that is read.
+    """
     for field in shadow.fields:
         keep = ~gone[traced.families.of[field.labels]]
         if field.labels.shape[dim] > 1 and not keep.all():
-            there = keep.any(axis=tuple(d for d in range(keep.ndim) if d != dim))
+            if field.inner == dim:
+                lines = np.moveaxis(keep, dim, -1).reshape(-1, keep.shape[dim])
+                there = lines[int(lines.any(axis=1).argmax())]
+            else:
+                there = keep.any(axis=tuple(d for d in range(keep.ndim) if d != dim))
             return np.concatenate([[0], np.cumsum(there)])
     return np.zeros(1, dtype=int)
 

@@ -56,7 +56,8 @@ def resolve(ledger: Ledger) -> Families:
     rows: dict[int, set[int]] = {}
     for label, members in ledger.rows.items():
         rows.setdefault(int(of[label]), set()).update(int(f) for f in of[members] if f)
-    whole = {row: frozenset(members - {row}) for row, members in rows.items()}
+    # what goes together with the row that it is alone in is no row
+    whole = {row: frozenset(members - {row}) for row, members in rows.items() if members != {row}}
     for reasons in (frozen, changing):
         _pass_to_rows(whole, reasons)
     balanced = [_different([frozenset(int(f) for f in of[group]) for group in groups]) for groups in ledger.balanced]
@@ -65,7 +66,8 @@ def resolve(ledger: Ledger) -> Families:
         frozen=frozen,
         changing=changing,
         rows=whole,
-        balanced=tuple(groups for groups in balanced if len(groups) > 1),
+        # groups of one family each: whichever goes, its group goes as a whole
+        balanced=tuple(groups for groups in balanced if len(groups) > 1 and max(map(len, groups)) > 1),
         heads=frozenset(int(f) for labels in ledger.heads for f in np.unique(of[labels]) if f),
     )
 

@@ -52,6 +52,7 @@ def to_text(graph: fx.GraphModule) -> str:
     for path in (*graph.state_dict(), *(path for path, module in graph.named_modules() if isinstance(module, MODULES))):
         _path(path)
     about = {
+        "class": _class_name(type(graph).__name__),
         "nodes": [
             [n.op, n.name, _target(n), _encoded(n.args), _encoded(n.kwargs)] for n in graph.graph.nodes
         ],
@@ -96,13 +97,19 @@ def from_text(text: str) -> fx.GraphModule:
             info = fx.graph._PyTreeInfo(names, _spec(about["inputs"][1]), outputs)
             graph.set_codegen(fx.graph._PyTreeCodeGen(info))
         graph.lint()
-        return GraphForm(root, graph)
+        return GraphForm(root, graph, class_name=_class_name(about.get("class")))
     except BadInput:
         raise
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, SyntaxError) as error:
         raise BadInput(
             f"the stored graph cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
         ) from error
+
+
+def _class_name(name: object) -> str:
+    """That of the user's network, if it is a plain name; older files have none."""
+    plain = isinstance(name, str) and name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+    return str(name) if plain else "GraphModule"
 
 
 def _goal(op: str, target: str) -> Any:  # noqa: ANN401 (an operation, or a name)

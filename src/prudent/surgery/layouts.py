@@ -197,8 +197,7 @@ def _entries(families: Families, offered: set[int], homes: Mapping[int, list[str
     placed = {0}
     for sets in _connected([groups for groups in families.balanced if offered & set().union(*groups)]):
         placed |= set().union(*[group for groups in sets for group in groups])
-        rows = _refined(sets, offered)
-        if rows is not None:
+        for rows in _refined(sets, offered):
             yield Entry(name=_free(homes[int(rows[0, 0])][0], used), families=rows)
     left: dict[tuple[str, ...], list[int]] = {}
     for family in sorted(offered - placed):
@@ -230,11 +229,12 @@ def _connected(tied: Sequence[tuple[frozenset[int], ...]]) -> list[list[tuple[fr
     return [part[1] for part in parts]
 
 
-def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> np.ndarray | None:
-    """The common refinement of several divisions into groups, if all of it is removable; as rows of one length.
+def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> list[np.ndarray]:
+    """The common refinement of several divisions into groups, if all of it is removable; as rows of one length each.
 
-    Parts of different sizes are cut into rows as long as their greatest common divisor: what keeps equally many in each
-    row keeps equally many in all that is made of equally many rows.
+    Where each group has equally many parts of each size, parts of one size are rows. Else parts are cut into rows as
+    long as their greatest common divisor: what keeps equally many in each row keeps equally many in all that is made of
+    equally many rows.
     """
     signature: dict[int, list[tuple[int, int]]] = {}
     for s, groups in enumerate(sets):
@@ -242,18 +242,27 @@ def _refined(sets: Sequence[tuple[frozenset[int], ...]], offered: set[int]) -> n
             for family in group:
                 signature.setdefault(family, []).append((s, g))
     if any(len({s for s, _ in places}) < len(places) for places in signature.values()):
-        return None
+        return []
     parts: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for family in sorted(signature):
         parts.setdefault(tuple(signature[family]), []).append(family)
-    length = math.gcd(*(len(part) for part in parts.values()))
     if not all(family in offered for part in parts.values() for family in part):
-        return None
-    if length == 1 and len(parts) > 1:
-        return None  # rows of one: all of them would go, or none
-    # each group must be made of equally many rows, or equal rows would not make equal groups
-    for s, groups in enumerate(sets):
-        counts = {sum(len(part) for key, part in parts.items() if (s, g) in key) for g in range(len(groups))}
-        if len(counts) > 1:
-            return None
-    return np.concatenate([np.reshape(part, (-1, length)) for part in parts.values()])
+        return []
+    by_size: dict[int, dict[tuple[tuple[int, int], ...], list[int]]] = {}
+    for key, part in parts.items():
+        by_size.setdefault(len(part), {})[key] = part
+    if not all(_even(same, sets) for same in by_size.values()):
+        by_size = {math.gcd(*by_size): parts} if _even(parts, sets) else {}
+    return [  # rows of one: all of them would go, or none
+        np.concatenate([np.reshape(part, (-1, size)) for part in same.values()])
+        for size, same in by_size.items()
+        if size > 1 or len(same) == 1
+    ]
+
+
+def _even(parts: Mapping[tuple[tuple[int, int], ...], list[int]], sets: Sequence[tuple[frozenset[int], ...]]) -> bool:
+    """Whether each group of a set has equally many members in these parts, so that equal rows make equal groups."""
+    return all(
+        len({sum(len(part) for key, part in parts.items() if (s, g) in key) for g in range(len(groups))}) == 1
+        for s, groups in enumerate(sets)
+    )

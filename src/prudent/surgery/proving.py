@@ -219,7 +219,7 @@ def _rounding(masked: nn.Module, inputs: Sequence[Example], expected: Answers, d
 
     Relative to the largest answer, as the difference of two networks; 0 if they then cannot be computed.
     """
-    moved = _in_type(masked, dtype)
+    moved = in_type(masked, dtype)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in moved.parameters():
@@ -232,7 +232,7 @@ def _rounding(masked: nn.Module, inputs: Sequence[Example], expected: Answers, d
 
 def _answers(model: nn.Module, inputs: Sequence[Example], dtype: torch.dtype) -> Answers | Exception:
     try:
-        cast = _in_type(model, dtype)
+        cast = in_type(model, dtype)
         found = []
         with torch.no_grad(), evaluating(cast):
             for one in inputs:
@@ -245,7 +245,8 @@ def _answers(model: nn.Module, inputs: Sequence[Example], dtype: torch.dtype) ->
     return found
 
 
-def _in_type(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+def in_type(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of a network in a type of numbers; what is a constant of the user's code stays what it is in a graph."""
     cast = converted(model, dtype)
     for own, new in zip(model.modules(), cast.modules(), strict=True):
         for name in own.meta.get(CONSTANTS, ()) if isinstance(own, fx.GraphModule) else ():

@@ -89,6 +89,27 @@ def without(shadow: Shadow, dims: Sequence[int]) -> tuple[Field, ...]:
     return tuple(field for field in shadow.fields if not gone & set(field.live))
 
 
+def fused(ledger: Ledger, shadow: Shadow, dims: Sequence[int]) -> Shadow:
+    """The tensor whose labels go together along these dimensions, where something else tells them apart.
+
+    A layer's outputs that are viewed as (channels, height, width) can so be removed by whole channels.
+    """
+    ndim = len(shadow.shape)
+    over = {d % ndim for d in dims}
+    fields: list[Field] = []
+    for field in shadow.fields:
+        here = over & set(field.live)
+        if not here or here == set(field.live):
+            fields.append(field)
+        elif not field.rows:
+            first = field.labels
+            for d in here:
+                first = first.take([0], axis=d)
+            ledger.unite(field.labels, np.broadcast_to(first, field.labels.shape))
+            fields.append(Field(first, None if field.inner in here else field.inner))
+    return replace(shadow, fields=_distinct(ledger, fields))
+
+
 def permuted(shadow: Shadow, order: Sequence[int]) -> Shadow:
     """The tensor with dimension order[i] at place i."""
     order = [d % len(shadow.shape) for d in order]

@@ -89,7 +89,7 @@ def walk(model: nn.Module, operations: Operations, *, graph: fx.Graph | None = N
     known = Parameters(ledger, model)
     names = {**operations.parameters, **operations.buffers}
     for node in (graph or operations.graph).nodes:
-        ledger.place = lambda node=node: _place(node)  # type: ignore[misc]
+        ledger.place = lambda node=node: place_of(node)  # type: ignore[misc]
         if node.op == "placeholder":
             shape = _shapes(node.meta.get("val"))
             shadows[node.name] = (
@@ -202,7 +202,7 @@ def _hint(n: Any) -> int:  # noqa: ANN401 (int or SymInt)
     return int(n)
 
 
-def _place(node: fx.Node) -> str:
+def place_of(node: fx.Node) -> str:
     """Operation, module and source line of a node."""
     stack = node.meta.get("nn_module_stack")
     module = list(stack.values())[-1][0] if stack else ""

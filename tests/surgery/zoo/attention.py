@@ -50,6 +50,28 @@ class JointConstants(Joint):
         return self.proj((weights @ value).transpose(1, 2).reshape(batch, places, 24))
 
 
+class HeadFirst(Joint):
+    """Each head's queries, keys and values beside each other, cut apart last, as in Megatron and timm's MaxViT."""
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self.qkv(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2).chunk(3, dim=3)
+        return query, key, value
+
+
+class HeadFirstConstants(Joint):
+    """The same with the places of each part written out, which are not equally long: 5 + 5 + 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(32, 24)
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = self.qkv(x).view(x.shape[0], x.shape[1], 4, 18).transpose(1, 2)
+        query, both = qkv[..., :5], qkv[..., 5:]
+        key, value = both.split([5, 8], dim=-1)
+        return query, key, value
+
+
 class JointFused(Joint):
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.parts(x)
@@ -118,6 +140,26 @@ class Rotary(Separate):
         return self.out(out.transpose(1, 2).flatten(2))
 
 
+class RotaryNeighbours(Separate):
+    """Rotary positions of neighbouring features, as in GPT-J: every other feature is turned into the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("speeds", torch.tensor([1.0, 0.1, 0.01]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.heads(self.query(x)), self.heads(self.key(x)), self.heads(self.value(x))
+        angles = torch.arange(x.shape[1])[:, None] * self.speeds
+        cos, sin = angles.cos(), angles.sin()
+
+        def turned(y: Tensor) -> Tensor:
+            even, odd = y[..., 0::2], y[..., 1::2]
+            return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+        out = F.scaled_dot_product_attention(turned(query), turned(key), value)
+        return self.out(out.transpose(1, 2).flatten(2))
+
+
 class Across(nn.Module):
     """nn.MultiheadAttention from one sequence to another of different width."""
 
@@ -161,6 +203,17 @@ CASES = (
         "(a tool that keeps the user's code refuses qkv, with the line)",
     ),
     Case(
+        name="head_first_attention", build=lambda: randomised(lambda: Around(HeadFirst())), args=SEQUENCE,
+        expect="exact", exact=("embed", "attention.qkv", "attention.proj"),
+        why="qkv's outputs are 4 heads x 3 x 6, and a chunk cuts each head in three, which must stay equally long: "
+        + SIZES,
+    ),
+    Case(
+        name="head_first_ranges", build=lambda: randomised(lambda: Around(HeadFirstConstants())), args=SEQUENCE,
+        expect="exact", exact=("embed", "attention.qkv", "attention.proj"),
+        why="qkv's outputs are 4 heads x (5 + 5 + 8), cut by numbers in the code: needs the graph; " + SIZES,
+    ),
+    Case(
         name="fused_attention", build=lambda: randomised(lambda: Around(JointFused())), args=SEQUENCE, expect="exact",
         exact=("embed", "attention.qkv", "attention.proj"), why="scaled_dot_product_attention: " + SIZES,
     ),
@@ -187,6 +240,11 @@ CASES = (
         exact=SEPARATE,
         why="whole heads, and value features, as ever; query and key features only as pairs (i, i + 3), with the "
         "angles' constants cut",
+    ),
+    Case(
+        name="rotary_neighbours", build=lambda: randomised(lambda: Around(RotaryNeighbours())), args=SEQUENCE,
+        expect="exact", exact=SEPARATE,
+        why="value features as ever; query and key features only as pairs (2 i, 2 i + 1), with the angles' constants",
     ),
     Case(
         name="multihead_attention", build=lambda: randomised(lambda: Around(Multihead())), args=SEQUENCE,

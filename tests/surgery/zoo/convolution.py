@@ -195,6 +195,39 @@ def upsample() -> nn.Module:
     )  # fmt: skip
 
 
+class DecoderView(nn.Module):
+    """A linear layer whose outputs become maps, as in decoders and generators: six channels of 4 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latent, self.norm = nn.Linear(5, 72), nn.BatchNorm1d(72)
+        self.up, self.out = nn.ConvTranspose2d(6, 8, 4, 2, 1), nn.Conv2d(8, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.norm(self.latent(x)).relu().view(-1, 6, 4, 3)
+        return self.out(self.up(maps).relu())
+
+
+def decoder_unflatten() -> nn.Module:
+    """The same in modules, whose normalisation and resizing come first."""
+    return randomised(
+        lambda: nn.Sequential(
+            nn.Linear(5, 72), nn.Unflatten(1, (6, 4, 3)), nn.BatchNorm2d(6), nn.Upsample(scale_factor=2), nn.ReLU(),
+            nn.Conv2d(6, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1),
+        )
+    )  # fmt: skip
+
+
+def depthwise_multiplied() -> nn.Module:
+    """Two outputs for each channel, in a residual block's place."""
+    return randomised(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 12, 3, groups=6), nn.ReLU(), nn.Conv2d(12, 6, 1), nn.ReLU(),
+            nn.Conv2d(6, 2, 1),
+        )
+    )  # fmt: skip
+
+
 def prelu() -> nn.Module:
     def make() -> nn.Module:
         model = _sequence(nn.Conv2d(3, 6, 3), nn.PReLU(6), nn.Conv2d(6, 8, 3), nn.PReLU())
@@ -274,6 +307,18 @@ CASES = (
         why="resizing keeps channels apart; the sum couples stem and small",
     ),
     Case(name="upsample", build=upsample, args=IMAGE, expect="exact", exact=("0", "3"), why="a chain with resizing"),
+    Case(
+        name="decoder_view", build=lambda: randomised(DecoderView), args=normal((2, 5)), expect="exact",
+        exact=("latent", "up"), why="twelve outputs of `latent` are one channel of `up`: needs the graph for its 6",
+    ),
+    Case(
+        name="decoder_unflatten", build=decoder_unflatten, args=normal((2, 5)), expect="exact",
+        exact=("0", "5"), why="as decoder_view; the module that unflattens says the sizes",
+    ),
+    Case(
+        name="depthwise_multiplied", build=depthwise_multiplied, args=IMAGE, expect="exact", exact=("0", "2", "4"),
+        why="each channel goes with the two that are made of it",
+    ),
     Case(
         name="prelu", build=prelu, args=IMAGE, expect="exact", exact=("0", "2"),
         why="the first PReLU's slopes are cut with the channels; the second's single slope stays",

@@ -8,18 +8,20 @@ import numpy as np
 from prudent.surgery.calls import Call
 from prudent.surgery.joining import contracted, join
 from prudent.surgery.ledger import Labels
-from prudent.surgery.shadow import Field, Shadow, freeze, of_dim, reshaped, spread
+from prudent.surgery.shadow import Field, Shadow, freeze, fused, of_dim, reshaped, spread
 
 OUT = 1000
 
 
 def convolution(call: Call) -> Shadow:
     """y[o] = sum over i of w[o, i] * x[i] + b[o]; transposed: the weight is w[i, o]."""
-    x, weight = call.x, call.given["weight"]
+    weight = call.given["weight"]
     transposed = "transpose" in call.name or bool(call.given.get("transposed"))
-    batched = len(x.shape) == len(weight.shape)
+    batched = len(call.x.shape) == len(weight.shape)
     channel = 1 if batched else 0
-    freeze(call.ledger, x, "the kernel runs along this dimension", [d for d in range(len(x.shape)) if d > channel])
+    places = list(range(channel + 1, len(call.x.shape)))
+    x = fused(call.ledger, call.x, places)
+    freeze(call.ledger, x, "the kernel runs along this dimension", places)
     freeze(call.ledger, weight, "positions of a kernel", list(range(2, len(weight.shape))))
     kernel = tuple(range(2000, 2000 + len(weight.shape) - 2))
     spatial = tuple(range(3000, 3000 + len(x.shape) - channel - 1))

@@ -8,7 +8,7 @@ import torch
 
 from prudent.surgery.calls import Call
 from prudent.surgery.joining import broadcast, join
-from prudent.surgery.shadow import Shadow, freeze, labelled, without
+from prudent.surgery.shadow import Shadow, freeze, fused, labelled, without
 
 
 def pointwise(call: Call) -> Shadow:
@@ -53,6 +53,7 @@ def channelwise(call: Call) -> Shadow:
     x = call.x
     spatial = [d for d in range(len(x.shape)) if x.shape[d] != call.shape[d]] if len(x.shape) == len(call.shape) else []
     spatial += list(range(2, len(x.shape))) if len(x.shape) > 2 else []
+    x = fused(call.ledger, x, spatial)
     freeze(call.ledger, x, "it is pooled or resized along this dimension", spatial or None)
     fields = without(x, spatial) if spatial else ()
     return Shadow(call.shape, fields, x.zero)
@@ -120,6 +121,7 @@ def _reduced(call: Call) -> Shadow:
             if call.name != "linalg_vector_norm":
                 call.ledger.change(field.labels, f"{call.name} over this dimension")
     else:
+        x = fused(call.ledger, x, dims)
         freeze(call.ledger, x, f"{call.name} over this dimension", dims)
     left = without(x, dims)
     if len(call.shape) == len(x.shape):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from prudent.surgery.calls import Call
-from prudent.surgery.shadow import Field, Shadow, freeze, permuted, reshaped, without
+from prudent.surgery.shadow import Field, Shadow, freeze, fused, permuted, reshaped, without
 
 
 def reshape(call: Call) -> Shadow:
@@ -129,9 +129,10 @@ def pad(call: Call) -> Shadow:
 def pixel_shuffle(call: Call) -> Shadow:
     """Channels become pixels: each run of r * r channels goes together."""
     times = int(call.given["upscale_factor"]) ** 2
-    vector = call.x.along(1).reshape(-1, times)
+    x = fused(call.ledger, call.x, range(2, len(call.x.shape)))
+    vector = x.along(1).reshape(-1, times)
     call.ledger.unite(vector, np.broadcast_to(vector[:, :1], vector.shape))
-    freeze(call.ledger, call.x, "pixels", [0, *range(2, len(call.x.shape))])
+    freeze(call.ledger, x, "pixels", [0, *range(2, len(call.x.shape))])
     fields = (Field(vector[:, 0].reshape(1, -1, *[1] * (len(call.shape) - 2))),) if call.shape[1] > 1 else ()
     if call.shape[1] == 1:
         freeze(call.ledger, call.x, "one channel is left")

@@ -6,13 +6,13 @@ from typing import Any
 from prudent.surgery.calls import Call
 from prudent.surgery.joining import join
 from prudent.surgery.rules.convolution import rows_of
-from prudent.surgery.shadow import Shadow, freeze
+from prudent.surgery.shadow import Shadow, freeze, fused
 
 
 def per_channel(call: Call) -> Shadow:
     """Batch and instance normalisation: dimension 1 by itself."""
-    x = call.x
-    subs = tuple(range(len(x.shape)))
+    subs = tuple(range(len(call.x.shape)))
+    x = fused(call.ledger, call.x, subs[2:])
     own = [call.given.get(name) for name in ("weight", "bias", "running_mean", "running_var")]
     operands = [(x, subs), *[(part, (1,)) for part in own if part is not None]]
     freeze(call.ledger, x, "it is normalised along this dimension", [d for d in subs if d != 1])
@@ -43,8 +43,9 @@ def layer_norm(call: Call) -> Shadow:
 
 def group_norm(call: Call) -> Shadow:
     """Over groups of channels: equally many must remain in each."""
-    x, groups = call.x, int(call.given["num_groups"])
-    subs = tuple(range(len(x.shape)))
+    groups = int(call.given["num_groups"])
+    subs = tuple(range(len(call.x.shape)))
+    x = fused(call.ledger, call.x, subs[2:])
     own = [call.given.get(name) for name in ("weight", "bias")]
     freeze(call.ledger, x, "it is normalised along this dimension", [d for d in subs if d != 1])
     vector = x.along(1)

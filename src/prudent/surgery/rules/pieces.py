@@ -7,6 +7,7 @@ import numpy as np
 
 from prudent.surgery.calls import Call
 from prudent.surgery.joining import join
+from prudent.surgery.ledger import Labels
 from prudent.surgery.shadow import Field, Shadow, freeze
 
 
@@ -39,8 +40,22 @@ def slice_(call: Call) -> Shadow:
     start, end = (call.given.get(name) for name in ("start", "end"))
     step = int(call.given.get("step") or 1)
     if step != 1:
-        freeze(call.ledger, call.x, "every so many are taken along this dimension", [dim])
+        return _strided(call, dim, slice(start, end, step))
     return _ranged(call, dim, slice(start, end, step), call.shape)
+
+
+def _strided(call: Call, dim: int, which: slice) -> Shadow:
+    """Every so many: each run of so many goes together, so that what is left is at the same place of its run."""
+    n = call.x.shape[dim]
+    start, end, step = which.indices(n)
+    if n % step or start >= step or end != n:
+        freeze(call.ledger, call.x, "every so many are taken along this dimension", [dim])
+        return _ranged(call, dim, which, call.shape)
+    for field in call.x.fields:
+        if dim in field.live:
+            runs = np.moveaxis(field.labels, dim, -1).reshape(-1, step)
+            call.ledger.unite(runs, np.broadcast_to(runs[:, :1], runs.shape))
+    return _ranged(call, dim, which, call.shape)
 
 
 def narrow(call: Call) -> Shadow:
@@ -57,9 +72,16 @@ def _ranged(call: Call, dim: int, which: slice, shape: Sequence[int]) -> Shadow:
             labels = labels[(slice(None),) * dim + (which,)]
             if labels.shape[dim] == 1:
                 call.ledger.freeze(labels, "it is read by its number")
+            if field.inner == dim and not field.rows:
+                call.ledger.balance(_lines(labels, dim))  # a part of each row is a row, and as long as the others
         if max(labels.shape) > 1:
             fields.append(Field(labels, field.inner, field.rows))
     return Shadow(tuple(shape), tuple(fields), call.x.zero)
+
+
+def _lines(labels: Labels, dim: int) -> list[Labels]:
+    """The labels along a dimension, for each index of the others."""
+    return list(np.moveaxis(labels, dim, -1).reshape(-1, labels.shape[dim]))
 
 
 def split(call: Call) -> tuple[Shadow, ...]:
@@ -74,9 +96,11 @@ def split(call: Call) -> tuple[Shadow, ...]:
         if len({shape[dim] for shape in call.shapes}) > 1:
             freeze(call.ledger, call.x, "it is cut into unequal pieces", [dim])
         else:
-            vectors = [part.along(dim) for part in parts]
-            if any(vector.any() for vector in vectors):
-                call.ledger.balance(vectors)
+            for live in {field.live for field in call.x.fields if field.inner == dim or field.live == (dim,)}:
+                found = [
+                    line for part in parts for f in part.fields if f.live == live for line in _lines(f.labels, dim)
+                ]
+                call.ledger.balance(found)
     return parts
 
 
