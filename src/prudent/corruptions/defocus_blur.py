@@ -65,7 +65,8 @@ def _in_waves(inputs: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) ->
 
 def _waves(places: Int64[Tensor, " k"], size: int) -> Float[Tensor, "k size"]:
     """The cosines that a line of pixels between mirrors is made of, at these places; float64."""
-    return torch.cos(math.pi / max(1, size - 1) * places[:, None] * torch.arange(size, dtype=torch.float64))
+    waves = torch.arange(size, dtype=torch.float64)
+    return torch.cos(math.pi / max(1, size - 1) * torch.outer(places.double(), waves))
 
 
 def disk(radius: float, softness: float) -> Float[Tensor, "k k"]:

@@ -41,14 +41,14 @@ def jpeg_compression(
     """
     planes = (inputs * 255).round_().byte().cpu().numpy()
     pixels = np.stack(tuple(planes.swapaxes(0, 1)), axis=3)
-    together = _together(*pixels.shape[1:])
+    together = _together(pixels.shape[1], pixels.shape[3])
     for start in range(0, len(pixels), together):
         part = slice(start, start + together)
         planes[part] = _compressed(pixels[part], strength).transpose(0, 3, 1, 2)
     return torch.from_numpy(planes).to(inputs).div_(255)
 
 
-def _together(height: int, width: int, channels: int) -> int:  # noqa: ARG001
+def _together(height: int, channels: int) -> int:
     """How many images of this size can share a file without a trace."""
     from PIL import features
 
@@ -93,9 +93,10 @@ def _outer_rows(file: io.BytesIO, n: int, height: int, width: int) -> UInt8[np.n
     bright = np.asarray(whole).reshape(n, height, width)[:, [0, -1]].astype(np.int32)
     colours = np.asarray(half).reshape(n, height // 2, -1, 3)[:, [0, -1], :, 1:].astype(np.int32)
     around = 4 * np.pad(colours, ((0, 0), (0, 0), (1, 1), (0, 0)), "edge")
-    sides = ((3 * around[:, :, 1:-1] + around[:, :, :-2] + 8) >> 4, (3 * around[:, :, 1:-1] + around[:, :, 2:] + 7) >> 4)
-    blended = np.stack(sides, axis=3).reshape(n, 2, -1, 2)[:, :, :width] - 128
+    here = 3 * around[:, :, 1:-1]
+    sides = np.stack([(here + around[:, :, :-2] + 8) >> 4, (here + around[:, :, 2:] + 7) >> 4], axis=3)
+    blended = sides.reshape(n, 2, -1, 2)[:, :, :width] - 128
     blue, red = blended[..., 0], blended[..., 1]
     parts = (91_881 * red, -22_554 * blue - 46_802 * red, 116_130 * blue)
-    shown: UInt8[np.ndarray, "n 2 w 3"] = np.stack([bright + ((part + 2**15) >> 16) for part in parts], axis=3).clip(0, 255).astype(np.uint8)
-    return shown
+    shown = np.stack([bright + ((part + 2**15) >> 16) for part in parts], axis=3)
+    return shown.clip(0, 255).astype(np.uint8)
