@@ -60,7 +60,8 @@ def _in_waves(inputs: Float[Tensor, "n c h w"], kernel: Float[Tensor, "k k"]) ->
     there = (above.T @ kernel @ beside).to(inputs)
     of_rows, of_columns = (torch.linalg.inv(waves).to(inputs) for waves in (rows, columns))
     sizes = of_rows @ (inputs @ of_columns.T)
-    return rows.to(inputs) @ (sizes.mul_(there) @ columns.T.to(inputs))
+    heard: Tensor = rows.to(inputs) @ (sizes.mul_(there) @ columns.T.to(inputs))
+    return heard
 
 
 def _waves(places: Int64[Tensor, " k"], size: int) -> Float[Tensor, "k size"]:
