@@ -69,7 +69,7 @@ def test_intervals_of_shares_do_not_leave_them():
     inside = over_seeds([0.4, 0.5, 0.45, 0.5, 0.41], within=(0, 1))
     assert inside == over_seeds([0.4, 0.5, 0.45, 0.5, 0.41])
     assert over_seeds([1.0, 0.5, 1.0], within=(0, 1)) == over_seeds([1.0, 0.5, 1.0]), "a range ends at values"
-    rounded = over_seeds([1 + 2e-16, 1.0, 1.0, 1.0, 1.0], within=(0, 1))
+    rounded = over_seeds([1 + 1e-12] * 5, within=(0, 1))
     assert rounded.lo <= rounded.value <= rounded.hi
 
 
