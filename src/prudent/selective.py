@@ -40,8 +40,7 @@ def rank_by_confidence(confidence: Float[np.ndarray, " n"], wrong: Bool[np.ndarr
     """The risk-coverage curve of a confidence: what all metrics here are computed from, sorted once.
 
     Args:
-        confidence: (n,) any numbers, higher = surer; float32 are sorted twice as fast as float64. Saturated
-            probabilities tie; log odds do not.
+        confidence: (n,) any numbers, higher = surer. Saturated probabilities tie; log odds do not.
         wrong: (n,) whether each answer is wrong.
 
     Raises:
