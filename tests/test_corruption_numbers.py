@@ -1,6 +1,7 @@
 """Every corruption against its definition: published tables, loops over pixels, SciPy, Pillow, colorsys, formulas."""
 
 import colorsys
+import io
 import math
 
 import numpy as np
@@ -516,7 +517,9 @@ def test_pixelate_by_loop(size, factor):
         low, high = i * size / small, (i + 1) * size / small
         reduced.append(np.mean([line[j] for j in range(size) if low < j + 0.5 <= high]))
     enlarged = [reduced[math.ceil((j + 0.5) * small / size) - 1] for j in range(size)]
-    assert np.allclose(boxes(size, small).numpy() @ line, enlarged, atol=1e-12)
+    reduce, shown = boxes(size, small)
+    assert np.allclose(reduce.numpy() @ line, reduced, atol=1e-12)
+    assert np.allclose(reduce[shown].numpy() @ line, enlarged, atol=1e-12)
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
@@ -539,6 +542,39 @@ LUMINANCE = np.array([
     [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99],
 ])  # fmt: skip
 """Table K.1 of ITU-T T.81, the JPEG standard."""
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 32, 32), (3, 16, 17), (3, 48, 5), (3, 64, 4), (3, 16, 1), (3, 24, 24), (3, 20, 33), (1, 28, 28), (1, 7, 9)],
+)
+@pytest.mark.parametrize("quality", [7, 25, 58, 95])
+def test_jpeg_is_a_file_for_each_image(shape, quality):
+    image_of = pytest.importorskip("PIL.Image")
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.rand(3, *shape, generator=generator)
+    inputs = torch.cat(
+        [noise, noise.round(), torch.zeros(1, *shape), torch.ones(1, *shape), noise.mean((2, 3), True) + 0 * noise]
+    )
+    inputs = torch.cat([inputs, CORRUPTIONS["gaussian_blur"](inputs, 2.0, draws("gaussian_blur", len(inputs)))])
+    ours = CORRUPTIONS["jpeg_compression"](inputs, quality, draws("jpeg_compression", len(inputs)))
+    for image, out in zip(inputs, ours, strict=True):
+        pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+        file = io.BytesIO()
+        image_of.fromarray(pixels if len(image) == 3 else pixels[..., 0]).save(file, "JPEG", quality=quality)
+        alone = np.asarray(image_of.open(file)).reshape(pixels.shape)
+        assert ((out * 255).round().byte().permute(1, 2, 0).numpy() == alone).all()
+
+
+def test_jpeg_of_more_rows_than_a_file_may_have():
+    inputs = torch.rand(9001, 1, 8, 8, generator=torch.Generator().manual_seed(8))
+    jpeg = CORRUPTIONS["jpeg_compression"]
+    last = torch.arange(8990, 9001)
+    whole, part = (
+        jpeg(inputs, 50, draws("jpeg_compression", 9001)),
+        jpeg(inputs[last], 50, draws("jpeg_compression", 11)),
+    )
+    assert torch.equal(whole[last], part)
 
 
 @pytest.mark.parametrize(("severity", "table"), [(1, "cifar"), (5, "cifar"), (1, "imagenet"), (5, "imagenet")])
@@ -603,6 +639,53 @@ def test_elastic_by_scipy(severity):
             sheared = ndimage.map_coordinates(images[i, channel].numpy(), [from_y, from_x], order=1, mode="mirror")
             expected = ndimage.map_coordinates(sheared, [y + dy, x + dx], order=1, mode="reflect")
             assert np.allclose(ours[i, channel], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (4,), ()])
+def test_normal_numbers_are_pairs_of_a_radius_and_an_angle(shape):
+    size = math.prod(shape)
+    pairs = math.ceil(size / 2)
+    own = draws("x", 4)
+    words = np.stack([g.bit_generator.random_raw(pairs) for _, g in draws("x", 4)._generators()])
+    for i, row in enumerate(words):
+        halves = [int(word) >> shift & 0xFFFFFFFF for word in row for shift in (0, 32)]
+        z = []
+        for part in (math.cos, math.sin):
+            for j, k in zip(halves[:pairs], halves[pairs:], strict=True):
+                radius = math.sqrt(-2 * math.log(((j & 0x7FFFFFFF) + 0.5) / 2**31))
+                z.append(radius * part(2 * math.pi * k / 2**32))
+        if i == 0:
+            drawn = own.normal(*shape)
+            assert drawn.shape == (4, *shape)
+        assert np.allclose(drawn[i].flatten(), z[:size], atol=2e-6)
+
+
+def test_uniform_numbers_are_those_of_numpy():
+    own = draws("x", 3).uniform(5, 3)
+    for i, generator in draws("x", 3)._generators():
+        assert (own[i].numpy() == generator.random((5, 3), np.float32)).all()
+
+
+def test_a_million_normal_numbers_and_their_tails():
+    z = draws("x", 1000).normal(1000).numpy()
+    assert stats.kstest(z.ravel(), "norm").pvalue > 1e-4
+    for beyond in (2, 3, 4):
+        for side in (z > beyond, z < -beyond):
+            expected = 10**6 * stats.norm.sf(beyond)
+            assert abs(side.sum() - expected) < 5 * expected**0.5
+    # what belongs to one pair has nothing in common either
+    for numbers in (z, z**2):
+        assert abs(np.corrcoef(numbers[:, :500].ravel(), numbers[:, 500:].ravel())[0, 1]) < 5 / 500_000**0.5
+
+
+@pytest.mark.parametrize(("size", "twice"), [(1, True), (1, False), (2, True), (2, False), (7, True), (7, False)])
+def test_places_between_pixels_beside_scipy(size, twice):
+    image = np.random.default_rng(0).random((size, 6))
+    y, x = np.random.default_rng(1).uniform(-3 * size - 9, 3 * size + 9, (2, size, 6))
+    mode = "reflect" if twice else "mirror"
+    expected = ndimage.map_coordinates(image, [y, x], order=1, mode=mode)
+    ours = between(*(torch.from_numpy(a)[None] for a in (image[None], y, x)), twice=twice)
+    assert np.allclose(ours[0, 0], expected, atol=1e-12)
 
 
 def test_draws_are_the_examples_own_and_of_their_law():

@@ -56,6 +56,23 @@ def test_over_seeds():
         over_seeds([])
 
 
+def test_intervals_of_shares_do_not_leave_them():
+    values = [0.9, 1.0, 0.97, 1.0, 0.99]
+    free, kept = over_seeds(values, better="higher"), over_seeds(values, better="higher", within=(0, 1))
+    assert free.hi > 1
+    assert (kept.value, kept.lo, kept.hi, kept.better) == (free.value, free.lo, 1.0, "higher")
+    assert kept.interval == free.interval + ", cut off at 1"
+    low = over_seeds([0.0, 0.0, 0.01, 0.0, 0.03], within=(0, 1))
+    assert (low.lo, low.interval.endswith(", cut off at 0")) == (0.0, True)
+    both = over_seeds([0.0, 1.0, 0.0, 1.0, 0.5], within=(0, 1))
+    assert (both.lo, both.hi, both.interval.endswith("cut off at 0 and 1")) == (0.0, 1.0, True)
+    inside = over_seeds([0.4, 0.5, 0.45, 0.5, 0.41], within=(0, 1))
+    assert inside == over_seeds([0.4, 0.5, 0.45, 0.5, 0.41])
+    assert over_seeds([1.0, 0.5, 1.0], within=(0, 1)) == over_seeds([1.0, 0.5, 1.0]), "a range ends at values"
+    rounded = over_seeds([1 + 1e-12] * 5, within=(0, 1))
+    assert rounded.lo <= rounded.value <= rounded.hi
+
+
 def test_paired_over_seeds():
     dense, pruned = [1.0, 2.0, 4.0, 4.5, 9.0, 3.0], [1.5, 2.4, 4.9, 4.6, 9.7, 3.2]
     found = paired_over_seeds(dense, pruned)

@@ -55,6 +55,14 @@ def test_potentials_over_seeds():
     assert {m.better for m in (found.mean, found.lowest, *found.by_task.values())} == {"higher"}
 
 
+def test_intervals_of_potentials_of_five_seeds_stay_shares():
+    wrong = np.array([[10, 10, 10, 10], [10, 10, 10, 10], [10, 10, 10, 10], [90, 90, 90, 90], [90, 90, 90, 90]])
+    found = prune_potentials({"nominal": TaskErrors(wrong=wrong, dense=np.full(5, 10), n=1000)}, SPARSITIES)
+    for metric in (found.mean, found.lowest, found.by_task["nominal"]):
+        assert metric.value == pytest.approx(0.6 * SPARSITIES[-1])
+        assert (metric.lo, metric.hi) == (0, 1)
+
+
 def test_slope_is_least_squares_and_the_interval_every_resample():
     nominal, shifted = tasks()["nominal"], tasks()["fog"]
     shifted = TaskErrors(wrong=shifted.wrong * 2, dense=shifted.dense + 20, n=4000)

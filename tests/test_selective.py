@@ -146,3 +146,34 @@ def test_refusals():
         risk_coverage(Predictions(logits=np.zeros((3, 2), np.float32), split="test"))
     with pytest.raises(BadInput, match="n >= 1"):
         rank_by_confidence(np.zeros(0), np.zeros(0, bool))
+
+
+signs = st.sampled_from(
+    [-np.inf, -2.5, -1.0, -5e-324, -0.0, 0.0, 5e-324, 2.225073858507201e-308, 0.1, 1.0, 2.5, np.inf]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(signs | st.floats(allow_nan=False), st.booleans()), min_size=1, max_size=20))
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_curves_of_any_numbers_by_counting(kind, pairs):
+    with np.errstate(over="ignore"):
+        confidence = np.array([c for c, _ in pairs]).astype(kind)
+    wrong = np.array([w for _, w in pairs])
+    curve = rank_by_confidence(confidence, wrong)
+    levels = sorted(set(confidence.tolist()), reverse=True)
+    assert curve.answered.tolist() == [int((confidence >= level).sum()) for level in levels]
+    assert curve.errors.tolist() == [int(wrong[confidence >= level].sum()) for level in levels]
+    assert curve.answered.dtype == curve.errors.dtype == np.int64
+
+
+@pytest.mark.parametrize("most", [3, 40, 10**9])
+def test_the_area_is_that_of_the_definition_for_many(most):
+    rng = np.random.default_rng(most)
+    confidence, wrong = rng.integers(0, most, 500) - most / 2, rng.random(500) < 0.3
+    expected = 0.0
+    for level in np.unique(confidence):
+        before, group = wrong[confidence > level], wrong[confidence == level]
+        for k in range(1, len(group) + 1):
+            expected += (before.sum() + k * group.mean()) / (len(before) + k)
+    assert aurc(rank_by_confidence(confidence, wrong)) == pytest.approx(expected / 500, abs=1e-13)

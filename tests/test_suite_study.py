@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from prudent.run_folder import read_results
 from prudent.sources import load_data
 from prudent.splits import Data, Examples
 from prudent.studies import study
+from prudent.suite_results import possible
 from prudent.types import Predictions
 from prudent.wording import percent
 
@@ -360,6 +362,25 @@ def test_strangers_of_potentials_are_those_let_in(results, network, data):
         rates[address] = np.mean(o <= np.sort(k)[75])  # the 76th of 80: 95 %
         measures = entry(results, *address)["measures"]
         assert measures[f"strangers.{LETTERS}.max_probability.fpr_ood_at_tpr95_id"] == pytest.approx(rates[address])
+
+
+def test_every_measure_is_within_what_it_can_be(results):
+    for network in results["networks"]:
+        for key, value in network["suite"]["measures"].items():
+            least, most = possible(key)
+            assert least - 1e-12 <= value <= most + 1e-12, key
+    for key, ends in {
+        "calibration.mce": (0, 1),
+        "corruption.mce": (0, math.inf),
+        "corruption.fog.ce": (0, math.inf),
+        "corruption.relative_mce": (-math.inf, math.inf),
+        "calibration.kce_squared": (-math.inf, math.inf),
+        "nominal.agreement": (0, 1),
+        "nominal.l2": (0, math.inf),
+        "attack.4.pgd": (0, 1),
+        "strangers.letters.energy.fpr_ood_at_tpr95_id": (0, 1),
+    }.items():
+        assert possible(key) == ends, key
 
 
 def test_rows_are_means_over_seeds_and_in_the_table(results, again):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,7 +74,7 @@ def corrupt(
     numbers = _numbers(inputs, ids)
     strength = strengths(name, side=min(inputs.shape[2:]), table=table)[severity - 1]
     rows = max(1, PART // inputs[0].numel())
-    out = torch.empty_like(inputs, memory_format=torch.contiguous_format)
+    out = _room(inputs)
     with torch.no_grad():
         for start in range(0, len(inputs), rows):
             part = slice(start, start + rows)
@@ -202,6 +203,14 @@ def check_images(inputs: Tensor) -> None:
     low, high = (float(end) for end in inputs.detach().aminmax())
     if not (low >= 0 and high <= 1):
         raise BadInput(f"images lie in [0, 1], before any normalisation; got values from {low:.4g} to {high:.4g}")
+
+
+def _room(inputs: Tensor) -> Tensor:
+    """A tensor of the same shape, dtype and device, contiguous, with any numbers in it."""
+    if inputs.device.type != "cpu":
+        return torch.empty_like(inputs, memory_format=torch.contiguous_format)
+    # NumPy asks for large pages of memory: touching them for the first time takes a fifth of the time
+    return torch.from_numpy(np.empty(inputs.shape, np.float64 if inputs.dtype == torch.float64 else np.float32))
 
 
 def _check_severity(severity: int) -> None:

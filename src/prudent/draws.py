@@ -1,5 +1,6 @@
 """Random numbers that belong to examples, whatever batch an example comes in."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -35,18 +36,30 @@ class Draws:
     turns: Iterator[int] = field(default_factory=count)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers (n, *shape)."""
-        out = np.empty((len(self.ids), *shape), np.float32)
-        for i, own in self._generators():
-            own.standard_normal(out=out[i : i + 1], dtype=np.float32)
-        return torch.from_numpy(out).to(self.like)
+        """Standard normal numbers (n, *shape), in pairs.
+
+            z = r cos a, z' = r sin a    r = sqrt(-2 ln((j + 1/2) / 2^31)), a = pi k / 2^31
+
+        Of an example's random words of 32 bits the first half gives j (31 bits) and the second k (32 bits, signed); of
+        its numbers the first half are the z, and the second the z'. Nothing lies beyond 6.7, where of 10^10 numbers
+        less than one does.
+
+        Source: Box, Muller 1958, "A Note on the Generation of Random Normal Deviates" (arXiv: none).
+        """
+        size = math.prod(shape)
+        pairs = -(-size // 2)
+        halves = self._halves(2 * pairs)
+        radius = (halves[:, :pairs] & 0x7FFFFFFF).float().add_(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_()
+        angle = halves[:, pairs:] * (math.pi * 2.0**-31)
+        out = torch.empty(len(halves), 2, pairs)
+        torch.cos(angle, out=out[:, 0])
+        torch.sin(angle, out=out[:, 1])
+        return out.mul_(radius[:, None]).flatten(1)[:, :size].reshape(-1, *shape).to(self.like)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Uniform numbers (n, *shape) in [0, 1)."""
-        out = np.empty((len(self.ids), *shape), np.float32)
-        for i, own in self._generators():
-            own.random(out=out[i : i + 1], dtype=np.float32)
-        return torch.from_numpy(out).to(self.like)
+        """Uniform numbers (n, *shape) in [0, 1), multiples of 2^-24."""
+        halves = self._halves(math.prod(shape))
+        return (halves >> 8).bitwise_and_(0xFFFFFF).float().mul_(2.0**-24).reshape(-1, *shape).to(self.like)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """Integers (n, *shape), low <= k < high."""
@@ -62,6 +75,13 @@ class Draws:
         for i, own in self._generators():
             out[i] = own.poisson(given[i])
         return torch.from_numpy(out).to(self.like)
+
+    def _halves(self, size: int) -> Tensor:
+        """Random words (n, size) of 32 bits, signed: halves of words of 64 bits, the low half first."""
+        out = np.empty((len(self.ids), -(-size // 2)), "<u8")
+        for i, own in self._generators():
+            out[i] = own.bit_generator.random_raw(out.shape[1])
+        return torch.from_numpy(out.view("<i4"))[:, :size]
 
     def _generators(self) -> Iterator[tuple[int, np.random.Generator]]:
         """Each example's generator for this draw: the same object, in another state."""

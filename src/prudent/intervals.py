@@ -104,19 +104,37 @@ def quantile_rank(n: int, *, quantile: float, delta: float = 0.05) -> int | None
     return high if high <= n else None
 
 
-def over_seeds(values: Sequence[float], *, better: Literal["lower", "higher", "neither"] = "lower") -> Metric:
+def over_seeds(
+    values: Sequence[float],
+    *,
+    better: Literal["lower", "higher", "neither"] = "lower",
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Metric:
     """Mean over seeds with its interval.
 
     From 5 seeds on the interval is Student's t for the mean at 95 %; with fewer it would be too wide to say anything,
-    and the lowest and highest seed are given instead. `Metric.interval` says which.
+    and the lowest and highest seed are given instead. `Metric.interval` says which, and where it was cut off.
 
     Args:
         values: one number for each seed, at least one.
         better: which direction is better.
+        within: the numbers that the measure can take, (0, 1) for a share. Their mean lies there too, so an interval
+            that is cut off there covers it exactly as often.
+
+    Raises:
+        BadInput: no value.
     """
     if not values:
         raise BadInput("an interval over seeds needs at least one seed")
-    return _mean(values, better)
+    found = _mean(values, better)
+    if found.lo is None or found.hi is None:
+        return found
+    # a value may be beyond by a rounding
+    least, most = min(within[0], *values), max(within[1], *values)
+    cut = [f"{end:g}" for end, off in ((least, found.lo < least), (most, found.hi > most)) if off]
+    name = found.interval + (f", cut off at {' and '.join(cut)}" if cut else "")
+    lo, hi = max(found.lo, least), min(found.hi, most)
+    return Metric(value=found.value, lo=lo, hi=hi, interval=name, better=better)
 
 
 def paired_over_seeds(

@@ -120,9 +120,9 @@ def prune_potentials(
         )
     table = np.array(rows)
     return Potentials(
-        by_task={name: over_seeds(row, better="higher") for name, row in zip(tasks, rows, strict=True)},
-        mean=over_seeds(table.mean(axis=0).tolist(), better="higher"),
-        lowest=over_seeds(table.min(axis=0).tolist(), better="higher"),
+        by_task={name: over_seeds(row, better="higher", within=(0, 1)) for name, row in zip(tasks, rows, strict=True)},
+        mean=over_seeds(table.mean(axis=0).tolist(), better="higher", within=(0, 1)),
+        lowest=over_seeds(table.min(axis=0).tolist(), better="higher", within=(0, 1)),
     )
 
 

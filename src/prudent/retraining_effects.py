@@ -100,7 +100,7 @@ def _potentials(errors: TaskErrors, sparsities: list[float], delta: float) -> li
 
 def _compared(own: list[float], other: list[float], *, better: Literal["lower", "higher"]) -> dict[str, Any]:
     return {
-        "own": asdict(over_seeds(own, better=better)),
-        "other": asdict(over_seeds(other, better=better)),
+        "own": asdict(over_seeds(own, better=better, within=(0, 1))),
+        "other": asdict(over_seeds(other, better=better, within=(0, 1))),
         "change": asdict(paired_over_seeds(other, own, better=better)),
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from scipy.special import digamma
 
 from prudent.detection import max_prob
@@ -36,7 +36,7 @@ class RiskCoverage:
         return rate
 
 
-def rank_by_confidence(confidence: Float64[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]) -> RiskCoverage:
+def rank_by_confidence(confidence: Float[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]) -> RiskCoverage:
     """The risk-coverage curve of a confidence: what all metrics here are computed from, sorted once.
 
     Args:
@@ -55,14 +55,41 @@ def rank_by_confidence(confidence: Float64[np.ndarray, " n"], wrong: Bool[np.nda
         raise BadInput(f"whether each answer is wrong is a bool; got dtype {wrong.dtype}")
     if np.isnan(confidence).any():
         raise BadInput("confidences must not be NaN")
-    rising = np.sort(confidence)
-    first = np.flatnonzero(np.append(True, rising[1:] != rising[:-1]))
-    answered = (len(rising) - first[::-1]).astype(np.int64)
-    # each error is found at the first of its equals
-    errors_at = np.bincount(np.searchsorted(rising, np.sort(confidence[wrong])), minlength=len(rising))
-    less_sure = np.cumsum(errors_at)[first] - errors_at[first]
-    errors = (int(errors_at.sum()) - less_sure[::-1]).astype(np.int64)
+    sides = [side for side in (confidence >= 0, confidence < 0) if side.any()]
+    if len(sides) == 1:
+        answered, errors = _steps(confidence, wrong)
+        return RiskCoverage(answered=answered, errors=errors)
+    surer, less = (_steps(confidence[side], wrong[side]) for side in sides)
+    answered, errors = (np.concatenate([first, first[-1] + then]) for first, then in zip(surer, less, strict=True))
     return RiskCoverage(answered=answered, errors=errors)
+
+
+def _steps(
+    confidence: Float[np.ndarray, " k"], wrong: Bool[np.ndarray, " k"]
+) -> tuple[Int64[np.ndarray, " steps"], Int64[np.ndarray, " steps"]]:
+    """How many are at least as sure as each confidence, and wrong ones among them, of numbers of one sign.
+
+    Numbers of one sign rise with their bits, and the bit of the sign is free to hold the error: integers that are
+    sorted without remembering where each came from, which takes a quarter of the time of an argsort.
+    """
+    word, signed = (np.uint32, np.int32) if confidence.dtype == np.float32 else (np.uint64, np.int64)
+    # + 0: -0 and 0 are the same number
+    keys: np.ndarray = (confidence.astype(np.float32 if word is np.uint32 else np.float64, copy=False) + 0).view(word)
+    if confidence[0] >= 0:
+        np.invert(keys, out=keys)
+    keys <<= word(1)
+    keys |= wrong
+    # signed integers are sorted faster, and in this order if their highest bit is turned
+    keys ^= word(1 << (8 * keys.itemsize - 1))
+    keys = keys.view(signed)
+    keys.sort()
+    changes = (keys[1:] ^ keys[:-1]).view(word) > 1
+    keys &= signed(1)
+    errors = np.cumsum(keys, dtype=np.int64)
+    if changes.all():
+        return np.arange(1, len(keys) + 1), errors
+    last = np.append(np.flatnonzero(changes), len(keys) - 1)
+    return last + 1, errors[last]
 
 
 def risk_coverage(predictions: Predictions) -> RiskCoverage:
@@ -94,12 +121,16 @@ def aurc(curve: RiskCoverage, *, variant: Literal["mean", "extended"] = "mean") 
     """
     if variant == "extended":
         return _trapezoids(np.append(0, curve.answered) / curve.n, np.append(curve.risk[0], curve.risk))
-    start, errors_before = np.append(0, curve.answered[:-1]), np.append(0, curve.errors[:-1])
-    size, errors = curve.answered - start, curve.errors - errors_before
-    # sum over k in the group of (errors_before + (k - start) rate) / k
-    rate = errors / size
-    steps = _harmonic(start, curve.answered)
-    return float(((errors_before - start * rate) * steps + size * rate).sum() / curve.n)
+    sums = curve.risk
+    size = np.diff(curve.answered, prepend=0)
+    tied = np.flatnonzero(size != 1)
+    if len(tied):
+        # sum over k in the group of (errors_before + (k - start) rate) / k
+        size, end = size[tied], curve.answered[tied]
+        start, errors_before = end - size, np.append(0, curve.errors)[tied]
+        rate = (curve.errors[tied] - errors_before) / size
+        sums[tied] = (errors_before - start * rate) * _harmonic(start, end) + size * rate
+    return float(sums.sum() / curve.n)
 
 
 def best_aurc(curve: RiskCoverage) -> float:
@@ -171,6 +202,7 @@ def _trapezoids(x: Float64[np.ndarray, " points"], y: Float64[np.ndarray, " poin
 def _harmonic(start: Int64[np.ndarray, " k"], end: Int64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
     # 1 / (start + 1) + .. + 1 / end
     sums: Float64[np.ndarray, " k"] = 1 / np.maximum(end, 1)
-    longer = np.flatnonzero(end - start != 1)
+    sums = np.where(end - start == 2, sums + 1 / np.maximum(end - 1, 1), sums)
+    longer = np.flatnonzero((end - start != 1) & (end - start != 2))
     sums[longer] = digamma(end[longer] + 1.0) - digamma(start[longer] + 1.0)
     return sums

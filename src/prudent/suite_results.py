@@ -18,6 +18,13 @@ from prudent.suite_answers import Address, Answers
 
 HIGHER = ("auroc", "aupr_ood", "aupr_id", "agreement", "brier_resolution", "coverage_at_1_percent", "cka",
           "p_consistency", "p_spiegelhalter")  # fmt: skip
+SHARES = ("error", "agreement", "linf", "ece", "ece_equal_mass", "ece_sweep", "ece_classwise", "ece_top_label",
+          "ece_smooth", "ece_after_temperature", "brier_uncertainty", "p_consistency", "p_spiegelhalter")  # fmt: skip
+"""Beside those of strangers, attacks, layers and silence: none goes above 1."""
+
+SIGNED = ("ece_debiased_squared", "kce_squared", "relative_mce")
+"""The first two are estimates without bias, which may fall below 0."""
+
 NEITHER = ("temperature", "brier_uncertainty")
 
 
@@ -61,7 +68,9 @@ def over_networks(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     each = [network["suite"]["measures"] for network in networks]
     shared = [key for key in each[0] if all(key in other for other in each)]
-    return {key: asdict(over_seeds([one[key] for one in each], better=better(key))) for key in shared}
+    return {
+        key: asdict(over_seeds([one[key] for one in each], better=better(key), within=possible(key))) for key in shared
+    }
 
 
 def beside_dense(networks: list[dict[str, Any]], dense: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -84,6 +93,15 @@ def better(key: str) -> Literal["lower", "higher", "neither"]:
     """Which direction of a measure is better."""
     last = key.rpartition(".")[2]
     return "higher" if last in HIGHER else "neither" if last in NEITHER else "lower"
+
+
+def possible(key: str) -> tuple[float, float]:
+    """The numbers that a measure can take: what an interval of it is cut off at."""
+    last = key.rpartition(".")[2]
+    if last in SIGNED:
+        return -math.inf, math.inf
+    share = key.startswith(("strangers.", "attack.", "layers.", "selective.")) or last in SHARES
+    return 0.0, 1.0 if share or key == "calibration.mce" else math.inf
 
 
 Part = tuple[dict[str, float], list[str]]

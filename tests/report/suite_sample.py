@@ -73,7 +73,13 @@ def _potentials(method: dict[str, Any], rng: np.random.Generator) -> dict[str, A
 
 def _taken(sparsity: float) -> dict[str, Any]:
     move = {"stranger": 1, "taken_for": 2, "dense": 0.125, "pruned": sparsity, "n": 45}
-    return {"photo_patches": {"movements": []}, "letters": {"movements": [move]}}
+    # of 200 and 45 letters, taken for cat, dog, eel and fox
+    dense = [[200, 0, 0, 0], [20, 10, 5, 10]]
+    pruned = [[199, 1, 0, 0], [45 - round(40 * sparsity), 0, round(40 * sparsity), 0]]
+    return {
+        "photo_patches": {"movements": [], "dense": [[90, 4, 3, 3]], "pruned": [[91, 3, 3, 3]]},
+        "letters": {"movements": [move], "dense": dense, "pruned": pruned},
+    }
 
 
 def _forgotten(sparsity: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from scipy.stats import t
 from prudent.report import build_report
 from prudent.report.glossary import glossary
 from prudent.report.reading import Run
+from prudent.report.taken import matrix
 from prudent.report.views import beyond
 from tests.report.sample import Sample, edit, run_of, write_run
 from tests.report.suite_sample import KEYS, TASKS, with_suite
@@ -163,6 +164,39 @@ def test_movements_and_forgotten_examples(view):
     assert [(p["index"], p["label"], p["dense"], p["pruned"]) for p in forgotten["pictures"]] == [
         (7, "cat", "dog", "fox"), (3, "cat", "dog", "fox"),
     ]  # fmt: skip
+
+
+def test_all_movements_as_a_matrix(view):
+    photo, letters = look(view, "0:1")["taken"]  # at 75 %: 45 letters beta were 20, 10, 5, 10 and are 15, 0, 30, 0
+    assert photo["matrix"] is None, "strangers without classes make no matrix"
+    whole = letters["matrix"]
+    assert [one["name"] for one in whole["columns"]] == ["cat", "dog", "eel", "fox"]
+    assert [row["name"] for row in whole["rows"]] == ["alpha", "<i>beta</i>"]
+    first, second = (row["cells"] for row in whole["rows"])
+    shown = [(c["text"], c["shade"], words(c["full"])) for c in second]
+    assert shown == [
+        ("\u221211", "d2", "44.4 % → 33.3 %"),
+        ("\u221222", "d3", "22.2 % → 0.0 %"),
+        ("+56", "u4", "11.1 % → 66.7 %"),
+        ("\u221222", "d3", "22.2 % → 0.0 %"),
+    ]
+    assert [(c["text"], c["shade"]) for c in first] == [("\u22121", "d1"), ("+1", "u1"), ("", ""), ("", "")]
+    assert [words(c["full"]) for c in first[1:3]] == ["0.0 % → 0.5 %", ""]
+
+
+def test_matrices_that_are_long_or_too_large():
+    def of(rows, columns):
+        counts = np.eye(rows, columns, dtype=int).tolist()
+        moved = {"movements": [], "dense": counts, "pruned": counts}
+        return matrix(moved, [f"s{i}" for i in range(rows)], [f"c{i}" for i in range(columns)])
+
+    assert of(20, 10)["open"] is True
+    assert of(21, 10)["open"] is False
+    whole = of(100, 20)
+    assert (len(whole["rows"]), len(whole["rows"][0]["cells"])) == (100, 20)
+    assert of(100, 21) is None
+    assert matrix({"movements": []}, ["a"], ["b"]) is None, "of older runs"
+    assert words(whole["rows"][50]["cells"][0]["full"]) == "", "a class without strangers has no shares"
 
 
 def test_how_far_each_task_lets_a_method_go(run, view):

@@ -195,6 +195,16 @@ def candidates_fit(page: Any) -> None:
     assert page.evaluate(heading) == ('"Removed"' if narrow else "none")
 
 
+@pytest.mark.parametrize("width", [700, 1300])
+def test_luck_and_worse_stand_apart_with_two_seeds(pages, opened, width):
+    page = opened(pages["six"], width=width).page
+    places = """[...document.querySelectorAll('.chg .hd s')].filter((s) => s.checkVisibility()).map((s) => {
+        const b = s.getBoundingClientRect(); return [b.left, b.right]; })"""
+    shown = sorted(page.evaluate(places))
+    assert len(shown) == 3
+    assert all(right[0] - left[1] >= 4 for left, right in pairwise(shown))
+
+
 @pytest.mark.parametrize(
     ("name", "scheme", "width"),
     [

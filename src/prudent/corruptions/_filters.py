@@ -116,14 +116,22 @@ def between(
     """
     n, channels, height, width = images.shape
     top, left = y.floor(), x.floor()
-    down, right = y - top, x - left
-    out = torch.zeros_like(images)
-    for below in (0, 1):
-        row = mirrored(top.long() + below, height, twice=twice) * width
-        across = down if below else 1 - down
-        for beside in (0, 1):
-            places = row + mirrored(left.long() + beside, width, twice=twice)
-            weight = across * (right if beside else 1 - right)
-            taken = images.flatten(2).gather(2, places.reshape(n, 1, -1).expand(-1, channels, -1))
-            out += taken.reshape(images.shape) * weight[:, None]
-    return out
+    down, right = ((line - start).reshape(n, 1, -1) for line, start in ((y, top), (x, left)))
+    rows = [_mirrored(top + below, height, twice=twice).long() * width for below in (0, 1)]
+    columns = [_mirrored(left + beside, width, twice=twice).long() for beside in (0, 1)]
+    flat = images.flatten(2)
+
+    def seen(row: Tensor, column: Tensor) -> Tensor:
+        return flat.gather(2, (row + column).reshape(n, 1, -1).expand(-1, channels, -1))
+
+    above, below = (seen(row, columns[0]).lerp_(seen(row, columns[1]), right) for row in rows)
+    return above.lerp_(below, down).reshape(images.shape)
+
+
+def _mirrored(places: Float[Tensor, "..."], size: int, *, twice: bool) -> Float[Tensor, "..."]:
+    """`mirrored` of whole numbers held as floats, whose division is many times as fast as that of integers."""
+    if size == 1:
+        return torch.zeros_like(places)
+    period = 2 * size if twice else 2 * size - 2
+    turned = places - (places / period).floor_().mul_(period)
+    return torch.minimum(turned, (period - 1 if twice else period) - turned)

@@ -37,26 +37,32 @@ def elastic_transform(
     which a side was taken for 244: its fractions are theirs times 244 / 224. After Simard et al. 2003, "Best
     Practices for Convolutional Neural Networks".
     """
-    n, _, height, width = inputs.shape
+    height, width = inputs.shape[2:]
     side = min(height, width)
     displacement, sigma, corner = (side * fraction for fraction in strength)
-    y, x = (
-        part.to(inputs).expand(n, -1, -1)
-        for part in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    )
+    y, x = torch.arange(height).to(inputs)[None, :, None], torch.arange(width).to(inputs)[None, None, :]
     sheared = between(inputs, *_affine(draws, y, x, side // 3, corner), twice=False)
     field = smooth(2 * draws.uniform(2, height, width) - 1, sigma, truncate=3.0, mirror=True) * displacement
     return between(sheared, y + field[:, 1], x + field[:, 0], twice=True).clamp(0, 1)
 
 
 def _affine(draws: Draws, y: Tensor, x: Tensor, third: int, corner: float) -> tuple[Tensor, Tensor]:
-    """Where each pixel (y, x) comes from, if three corners of a square around the middle are moved."""
-    height, width = y.shape[1:]
+    """Where each pixel (y, x) comes from, if three corners of a square around the middle are moved.
+
+    Args:
+        draws: of n examples.
+        y, x: (1, h, 1) and (1, 1, w), numbers of the rows and columns.
+        third, corner: half the side of the square, and how far its corners move at most.
+
+    Returns: rows and columns (n, h, w).
+    """
+    height, width = y.shape[1], x.shape[2]
     middle = torch.tensor([width // 2, height // 2], dtype=torch.float64)
     before = middle + third * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], dtype=torch.float64)
     moves = corner * (2 * draws.uniform(3, 2).double() - 1)
     after = torch.cat([before.to(moves.device) + moves, torch.ones_like(moves[..., :1])], dim=2)
     # from where a corner went to where it was: the map of the result's pixels to the image's
     back = torch.linalg.solve(after, before.to(moves.device).expand(len(after), -1, -1)).to(x)
-    source = torch.stack([x, y, torch.ones_like(x)], dim=3) @ back[:, None]
-    return source[..., 1], source[..., 0]
+    along_x, along_y, start = (back[:, i, None, None, :] for i in range(3))
+    source_x, source_y = (x * along_x[..., i] + (y * along_y[..., i] + start[..., i]) for i in (0, 1))
+    return source_y, source_x

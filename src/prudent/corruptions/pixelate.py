@@ -1,8 +1,9 @@
 """Pixelation: a small image, enlarged."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from prudent.draws import Draws
 
@@ -31,15 +32,16 @@ def pixelate(
     Perturbations", arXiv:1903.12261, and their published code. There it is done by Pillow's box filter, which is
     followed, except that nothing is rounded to 8 bits.
     """
-    rows, columns = (boxes(size, max(1, int(strength * size))).to(inputs) for size in inputs.shape[2:])
-    return (rows @ inputs @ columns.T).clamp(0, 1)
+    (rows, down), (columns, across) = (boxes(size, max(1, int(strength * size))) for size in inputs.shape[2:])
+    small = (rows.to(inputs) @ (inputs @ columns.T.to(inputs))).clamp_(0, 1)
+    # numbers are repeated along a line by a matrix of zeros and ones, which is faster than picking them
+    repeat = one_hot(across, len(columns)).T.to(inputs)
+    return (small @ repeat).index_select(2, down.to(inputs.device))
 
 
-def boxes(size: int, small: int) -> Float[Tensor, "size size"]:
-    """The matrix that reduces a line of `size` pixels to `small`, and enlarges it again; float64, rows sum to 1."""
+def boxes(size: int, small: int) -> tuple[Float[Tensor, "small size"], Int64[Tensor, " size"]]:
+    """The matrix that reduces a line of `size` pixels to `small` (float64, rows sum to 1), and which shows where."""
     middles = torch.arange(size, dtype=torch.float64) + 0.5
     edges = torch.arange(small, dtype=torch.float64)[:, None] * (size / small)
     reduce = ((middles > edges) & (middles <= edges + size / small)).double()
-    reduce /= reduce.sum(1, keepdim=True)
-    nearest = (middles * (small / size)).ceil().long() - 1
-    return reduce[nearest]
+    return reduce / reduce.sum(1, keepdim=True), (middles * (small / size)).ceil().long() - 1

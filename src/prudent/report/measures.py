@@ -1,5 +1,6 @@
 """The measures of the page: which there are, what they are called, and how their values are written."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,12 +115,7 @@ def summary(each: Sequence[float], *, share: bool = False) -> Metric:
         each: one value for each seed.
         share: whether it is a share of examples, or another number in [0, 1].
     """
-    found = over_seeds(each)
-    if found.lo is None or found.hi is None:
-        return found
-    lo = found.lo if min(each) < 0 else max(found.lo, 0.0)
-    hi = min(found.hi, 1.0) if share else found.hi
-    return Metric(value=found.value, lo=lo, hi=hi, interval=found.interval, better=found.better)
+    return over_seeds(each, within=(-math.inf if min(each) < 0 else 0.0, 1.0 if share else math.inf))
 
 
 def spread_words(run: Run) -> str:

@@ -10,6 +10,7 @@ from prudent.report.palette import styles
 from prudent.report.reading import Method, Run
 from prudent.report.retrainings import retrained
 from prudent.report.suites import CALLED, Measures, SuiteOf, shown, task_name
+from prudent.report.taken import taken
 from prudent.report.writing import cut, signed
 from prudent.wording import fixed, percent, plural
 
@@ -37,7 +38,7 @@ ATTACKS = (
     ("unproved", "Not proved safe by intervals"),
 )
 
-TAKEN, PICTURES, ROW = 8, 8, 24
+PICTURES, ROW = 8, 24
 
 STEPS, MOST_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25), 6
 """Of an axis from 0 for shares and distances."""
@@ -107,7 +108,7 @@ def _look(suite: SuiteOf, method: Method, i: int) -> dict[str, Any]:
             for row in _figures(suite)
         ],
         "detectors": _detectors(suite, own, control),
-        "taken": _taken(suite, method, i),
+        "taken": taken(suite, method, i),
         "forgotten": _forgotten(suite, method, i),
     }
 
@@ -153,26 +154,6 @@ def _detectors(suite: SuiteOf, own: Measures, control: Measures) -> list[dict[st
 
 def _auroc(metric: dict[str, Any] | None) -> str:
     return "-" if metric is None else fixed(metric["value"], 3)
-
-
-def _taken(suite: SuiteOf, method: Method, i: int) -> list[dict[str, Any]]:
-    """The largest movements of strangers between classes, set by set."""
-    names = suite.run.data["classes"]
-    found = []
-    for one in suite.found["strangers"]:
-        moves = suite.at("reallocation", method, i)[one["name"]]["movements"][:TAKEN]
-        rows = [
-            {
-                "stranger": one["classes"][m["stranger"]] if one["classes"] else "all",
-                "taken_for": names[m["taken_for"]],
-                "n": f"{m['n']:,}",
-                "dense": percent(m["dense"], 1),
-                "pruned": percent(m["pruned"], 1),
-            }
-            for m in moves
-        ]
-        found.append({"set": one["name"], "about": one["about"], "rows": rows})
-    return found
 
 
 def _forgotten(suite: SuiteOf, method: Method, i: int) -> dict[str, Any]:
