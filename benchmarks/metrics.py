@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
+import torch
 from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss, roc_auc_score
@@ -53,15 +55,15 @@ def aurc_by_cumsum(confidence: np.ndarray, wrong: np.ndarray) -> float:
     return float((np.cumsum(ranked) / np.arange(1, len(ranked) + 1)).mean())
 
 
-def run() -> list[Row]:
-    n = FULL if os.environ.get("PRUDENT_BENCH_FULL") else FULL // 10
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(n, CLASSES)).astype(np.float32) * 2
-    labels = np.where(rng.random(n) < 0.8, logits.argmax(axis=1), rng.integers(0, CLASSES, n))
-    p = Predictions(logits=logits, labels=labels, split="test")
+Contest = tuple[str, Callable[[], float], str, Callable[[], float], float, float]
+"""What is computed, by us, the peer's name, by it; how near the numbers must be, and the promised ratio."""
+
+
+def contests(p: Predictions) -> list[Contest]:
+    """Each metric beside scikit-learn, or a floor."""
+    logits, labels = np.asarray(p.logits), p.labels
     confidence, right = p.probabilities.max(axis=1), p.decisions == p.labels
-    rows = []
-    for name, own, beside, other, near, least in (
+    return [
         (
             "ECE", lambda: bin_confidence(confidence, right).ece,
             "sklearn.calibration.calibration_curve", lambda: ece_by_curve(confidence, right), 1e-6, 3.0,
@@ -81,7 +83,37 @@ def run() -> list[Row]:
             "no peer: a NumPy floor, argsort and cumsum, ties as they come",
             lambda: aurc_by_cumsum(confidence, ~right), 1e-6, 1.3,
         ),
-    ):  # fmt: skip
+        *beside_torchmetrics(confidence, right),
+    ]  # fmt: skip
+
+
+def beside_torchmetrics(confidence: np.ndarray, right: np.ndarray) -> list[Contest]:
+    """What torchmetrics has of these. It counts in float32, so that its numbers are less exact."""
+    if importlib.util.find_spec("torchmetrics") is None:
+        print("torchmetrics is not installed: not compared with it")
+        return []
+    from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
+
+    said, hit = torch.from_numpy(confidence), torch.from_numpy(right.astype(np.int64))
+    return [
+        (
+            "ECE", lambda: bin_confidence(confidence, right).ece,
+            "torchmetrics", lambda: float(binary_calibration_error(said, hit, n_bins=15)), 1e-3, 3.0,
+        ),
+        (
+            "AUROC", lambda: auroc(confidence[~right], confidence[right]),
+            "torchmetrics", lambda: float(binary_auroc(said, hit)), 1e-3, 3.0,
+        ),
+    ]  # fmt: skip
+
+
+def run() -> list[Row]:
+    n = FULL if os.environ.get("PRUDENT_BENCH_FULL") else FULL // 10
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(n, CLASSES)).astype(np.float32) * 2
+    labels = np.where(rng.random(n) < 0.8, logits.argmax(axis=1), rng.integers(0, CLASSES, n))
+    rows = []
+    for name, own, beside, other, near, least in contests(Predictions(logits=logits, labels=labels, split="test")):
         agrees = same(own(), other(), near=near)
         seconds, theirs = alternate(own, other, turns=3)
         note = f"{n:,} predictions, {peak_per_prediction(own, n):.0f} B of memory each"
@@ -96,6 +128,4 @@ def run() -> list[Row]:
                 note=note + ("" if agrees else ", NOT the same number"),
             )
         )
-    if importlib.util.find_spec("torchmetrics") is None:
-        print("torchmetrics is not installed: not compared with it")
     return rows
