@@ -12,7 +12,10 @@ from torch.nn.functional import cross_entropy
 
 import prudent
 from prudent.building import build
+from prudent.errors import BadInput
 from prudent.networks import load
+from prudent.parsing import parse
+from prudent.preflight import preflight
 from prudent.seeds import stream
 from prudent.sources import load_data
 
@@ -184,3 +187,11 @@ def test_the_next_round_starts_from_the_same_weights_or_from_the_last_ones(found
     new = fresh(stream("fresh weights", 3))
     assert apart(found["control", 0.8], trained(new, SHORT, largest(once, 0.8))[0]) < 1e-5
     assert apart(new, initial) > 0.05
+
+
+def test_a_step_that_training_does_not_reach_is_refused_before_work():
+    text = "rewind_step = {}".format
+    steps = 2 * math.ceil((1797 - 290) / 256)
+    preflight(parse(STUDY.replace(text(STEP), text(steps)), source="s"))
+    with pytest.raises(BadInput, match=f"2 epochs of {steps // 2} steps: lower its rewind_step to {steps} or less"):
+        preflight(parse(STUDY.replace(text(STEP), text(steps + 1)), source="s"))

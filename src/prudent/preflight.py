@@ -60,7 +60,7 @@ def preflight(study: Settings) -> Ready:
     """Load the data, build the network, and try every way of pruning on its initial weights.
 
     Raises:
-        BadInput: data that are absent, lack labels that are needed or do not fit the network, dropout samples of a
+        BadInput: data that are absent, a step to rewind to that training does not reach, data that lack labels that are needed or do not fit the network, dropout samples of a
             network without dropout, more examples to be timed than there are, an unknown option, a sparsity that leaves
             nothing, weights that are not the network's, a layer that a Laplace approximation cannot differentiate, maps
             of data that do not lie in a plane.
@@ -70,6 +70,7 @@ def preflight(study: Settings) -> Ready:
     if not data.classes:
         raise BadInput(f"data set {study.data.name!r} is a set of strangers; it can serve as [data] ood only")
     _check_labels(study, data)
+    _check_steps(study, data)
     ood = _strangers(study, data)
     if study.evaluation.latency_batch > len(data.train):
         raise BadInput(
@@ -132,6 +133,18 @@ def _check_labels(study: Settings, data: Data) -> None:
     for split, why in needs.items():
         if data.splits[split].labels is None:
             raise BadInput(f"data set {study.data.name!r} has no labels in its {split} split: {why}")
+
+
+def _check_steps(study: Settings, data: Data) -> None:
+    """Refuse to rewind to a step that training does not reach, even if nothing stops it early."""
+    recipe = study.training
+    each = len(data.train.batches(recipe.batch_size))
+    for method in study.methods:
+        if method.rewind == "step" and method.rewind_step > recipe.epochs * each:
+            raise BadInput(
+                f"method {method.name!r} rewinds to step {method.rewind_step}, and [training] has {recipe.epochs} epochs "
+                f"of {each} steps: lower its rewind_step to {recipe.epochs * each} or less"
+            )
 
 
 def _strangers(study: Settings, data: Data) -> Data | None:
