@@ -60,10 +60,10 @@ def preflight(study: Settings) -> Ready:
     """Load the data, build the network, and try every way of pruning on its initial weights.
 
     Raises:
-        BadInput: data that are absent, a step to rewind to that training does not reach, data that lack labels that are needed or do not fit the network, dropout samples of a
-            network without dropout, more examples to be timed than there are, an unknown option, a sparsity that leaves
-            nothing, weights that are not the network's, a layer that a Laplace approximation cannot differentiate, maps
-            of data that do not lie in a plane.
+        BadInput: data that are absent, lack labels that are needed or do not fit the network, a step to rewind to that
+            training does not reach, dropout samples of a network without dropout, more examples to be timed than there
+            are, an unknown option, a sparsity that leaves nothing, weights that are not the network's, a layer that a
+            Laplace approximation cannot differentiate, maps of data that do not lie in a plane.
         CannotPrune: channels asked of a network that is not a plain one.
     """
     data = load_data(study.data.name, study.data.options)
@@ -142,8 +142,8 @@ def _check_steps(study: Settings, data: Data) -> None:
     for method in study.methods:
         if method.rewind == "step" and method.rewind_step > recipe.epochs * each:
             raise BadInput(
-                f"method {method.name!r} rewinds to step {method.rewind_step}, and [training] has {recipe.epochs} epochs "
-                f"of {each} steps: lower its rewind_step to {recipe.epochs * each} or less"
+                f"method {method.name!r} rewinds to step {method.rewind_step}, and [training] has {recipe.epochs} "
+                f"epochs of {each} steps: lower its rewind_step to {recipe.epochs * each} or less"
             )
 
 
