@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import t
 
 from prudent.report import build_report
+from prudent.report.checklist import checklist
 from prudent.report.glossary import glossary
 from prudent.report.reading import Run
 from prudent.report.taken import matrix
@@ -44,6 +45,23 @@ def mean(run: Run, method: str, sparsity: float, key: str) -> float:
 
 def look(view, at: str):
     return next(one for one in view["looks"] if one["at"] == at)
+
+
+def test_the_checklist_knows_what_the_suite_measured(tmp_path):
+    def states(change):
+        place = write_run(tmp_path / change.__name__, Sample(ood=False))
+        edit(place, change)
+        return {point.text.split(" ")[0]: (point.state, point.why) for point in checklist(run_of(place))}
+
+    def without_noise(results):
+        with_suite(results)
+        for row in results["suite"]["rows"]:
+            row["metrics"] = {k: v for k, v in row["metrics"].items() if not k.startswith("noise.")}
+
+    whole, part = states(with_suite), states(without_noise)
+    assert whole["Noise"] == ("met", "")
+    assert whole["Examples"] == ("met", "150 patches and 90 letters")
+    assert part["Noise"] == ("partly", "Only corruption.")
 
 
 def test_a_run_without_a_suite_has_no_such_section(tmp_path):

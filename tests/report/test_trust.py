@@ -30,6 +30,7 @@ def test_the_checklist_follows_the_run(run, plain, single):
     assert state_of(run, "Examples that are not from the task") == "met"
     assert state_of(plain, "Examples that are not from the task") == "missing"
     assert state_of(plain, "Doubt under dropout") == "missing"
+    assert state_of(run, "Noise and other corruptions") == "missing"
     assert state_of(run, "At least five sparsities") == "partly"
     assert state_of(run, "Certificates recomputed") == "met"
     assert state_of(run, "All networks were trained in one") == "met"

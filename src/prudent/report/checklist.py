@@ -189,9 +189,10 @@ def _beyond_accuracy(run: Run) -> Point:
 
 def _strangers(run: Run) -> Point:
     text = "Examples that are not from the task"
-    if not run.has_ood:
+    sets = [run.data["ood"]] if run.has_ood else run.results.get("suite", {}).get("strangers", [])
+    if not sets:
         return Point("missing", text, "Not part of this study: name a data set as ood in [data].")
-    return Point("met", text, f"{run.data['ood']['n']:,} {run.data['ood']['about']}")
+    return Point("met", text, joined([f"{one['n']:,} {one['about']}" for one in sets]))
 
 
 def _dropout(run: Run) -> Point:
@@ -201,8 +202,14 @@ def _dropout(run: Run) -> Point:
     return Point("met", text, f"{run.samples} samples")
 
 
-def _shifts(run: Run) -> Point:  # noqa: ARG001 (not in a run yet)
-    return Point("missing", "Noise and other corruptions of the task's own examples", "Not measured.")
+def _shifts(run: Run) -> Point:
+    text = "Noise and other corruptions of the task's own examples"
+    rows = run.results.get("suite", {}).get("rows", [])
+    measured = {key.split(".")[0] for row in rows for key in row["metrics"]}
+    found = [kind for kind in ("corruption", "noise") if kind in measured]
+    if not found:
+        return Point("missing", text, "Not part of this study: set evaluation.suite, or use prudent evaluate.")
+    return Point("met" if len(found) == 2 else "partly", text, "" if len(found) == 2 else f"Only {found[0]}.")
 
 
 CHECKS: tuple[Callable[[Run], Point], ...] = (
