@@ -163,3 +163,54 @@ def test_what_is_compared_of_attributes():
     for one, other in others:
         assert written(said(one), said(other)) == {":held"}
     assert written({}, said(1)) == {":held", *said(1)}
+
+
+# ---------------------------------------------------------------------- what treats examples together, or takes no hook
+
+
+def shifted(net: nn.Sequential) -> nn.Sequential:
+    """Its last layer looks at the whole batch, by a forward pass that only this very layer has."""
+    last = net[-1]
+    last.forward = lambda x: F.linear(x - x.mean(0), last.weight)
+    return net
+
+
+def by_batch() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(8, 16), nn.Dropout(0.5), nn.BatchNorm1d(16, track_running_stats=False), nn.Linear(16, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    "made", [by_batch, lambda: shifted(nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.5), nn.Linear(16, 3)))]
+)
+def test_layers_that_look_at_the_whole_batch_see_one_sample_at_a_time(made):
+    torch.manual_seed(0)
+    net = made().eval()
+    with pytest.warns(UserWarning, match="take a whole pass"):
+        ours = predict(net, [INPUTS], split="test", mc_samples=1500).logits
+    net.train()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        theirs = np.stack([net(INPUTS).numpy() for _ in range(1500)])
+    # examples of one batch push each other's moments: in blocks of many samples they would not
+    apart = [np.corrcoef(some[:, :, 0].T)[np.triu_indices(6, 1)] for some in (ours, theirs)]
+    assert np.abs(apart[1]).max() > 0.15
+    np.testing.assert_allclose(*apart, atol=0.12)
+
+
+class Scripted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.jit.trace(nn.Linear(8, 16).eval(), INPUTS)
+        self.drop, self.head = nn.Dropout(0.5), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(self.drop(self.body(x)))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_part_that_was_compiled_by_torchscript_takes_no_hooks_and_is_no_obstacle():
+    net = Scripted().eval()
+    found = find_dropouts(net, INPUTS)
+    assert (found.modules, found.functional, found.silent) == ((net.drop,), (), ())

@@ -226,6 +226,8 @@ def _followed(model: nn.Module) -> Iterator[list[str]]:
 
     handles = []
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks, and its functions of dropout are not seen
+            continue
         handles.append(module.register_forward_pre_hook(lambda *_, name=name: path.append(name)))
         handles.append(module.register_forward_hook(left, always_call=True))
     try:

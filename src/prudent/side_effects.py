@@ -122,8 +122,8 @@ def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401 (what an attribute hol
     if isinstance(one, Tensor):
         return one is other or same_numbers(one, other)
     if isinstance(one, np.ndarray):
-        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
-    return one == other if isinstance(one, (str, bytes, tuple)) else one is other
+        return bool(one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
+    return bool(one == other) if type(one) in (str, bytes, tuple) else one is other
 
 
 def same_numbers(one: Tensor, other: Tensor) -> bool:
