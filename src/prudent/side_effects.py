@@ -117,13 +117,15 @@ def _state_of_generator(value: Any) -> str | bytes | None:  # noqa: ANN401 (an a
 def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401 (what an attribute holds)
     if type(one) is not type(other):
         return False
+    if type(one) in (str, bytes, tuple):
+        return bool(one == other)
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, Tensor):
         return one is other or same_numbers(one, other)
     if isinstance(one, np.ndarray):
         return bool(one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
-    return bool(one == other) if type(one) in (str, bytes, tuple) else one is other
+    return one is other
 
 
 def same_numbers(one: Tensor, other: Tensor) -> bool:
