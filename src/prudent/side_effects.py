@@ -1,6 +1,7 @@
 """What a forward pass leaves behind on the modules of a network: undone, or told."""
 
 import copy
+import pickle
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -108,9 +109,9 @@ def _state_of_generator(value: Any) -> str | bytes | None:  # noqa: ANN401 (an a
     if isinstance(value, torch.Generator):
         return bytes(value.get_state().numpy())
     if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
+        return pickle.dumps(value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
-        return repr([part.tolist() if isinstance(part, np.ndarray) else part for part in value.get_state()])
+        return pickle.dumps(value.get_state(legacy=False))
     return repr(value.getstate()) if type(value) is random.Random else None
 
 
