@@ -214,3 +214,11 @@ def test_a_part_that_was_compiled_by_torchscript_takes_no_hooks_and_is_no_obstac
     net = Scripted().eval()
     found = find_dropouts(net, INPUTS)
     assert (found.modules, found.functional, found.silent) == ((net.drop,), (), ())
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
+def test_layers_that_have_no_numbers_yet_are_no_obstacle():
+    net = Network(lambda _, y: y).eval()
+    net.mix = nn.LazyLinear(16)
+    assert find_dropouts(net, INPUTS).functional == (net,)
+    assert isinstance(net.mix, nn.LazyLinear), "the trial was on a copy"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from prudent.copying import duplicate
@@ -168,8 +169,9 @@ def _pass(trial: nn.Module, training: Sequence[str], inputs: Tensor) -> _Pass:
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not is_lazy(tensor):  # which has no numbers before the first pass
+            yield name, tensor
 
 
 @dataclass(eq=False)

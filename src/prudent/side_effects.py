@@ -1,7 +1,6 @@
 """What a forward pass leaves behind on the modules of a network: undone, or told."""
 
 import copy
-import pickle
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -78,7 +77,7 @@ def written(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> frozen
 def _contents(value: Any, deep: int) -> Iterator[Any]:  # noqa: ANN401 (an attribute of a module)
     state = _state_of_generator(value)
     if state is not None:
-        yield state
+        yield from _contents(state, DEEP)
     elif isinstance(value, (bool, int, float, str, bytes, complex, type(None))):
         yield repr(value)
     elif isinstance(value, Tensor):
@@ -105,13 +104,13 @@ def _inside(value: Any) -> list[Any] | None:  # noqa: ANN401 (an attribute of a 
     return [part for item in vars(value).items() for part in item]
 
 
-def _state_of_generator(value: Any) -> str | bytes | None:  # noqa: ANN401 (an attribute of a module)
+def _state_of_generator(value: Any) -> Any:  # noqa: ANN401 (an attribute of a module, and what its state is made of)
     if isinstance(value, torch.Generator):
         return bytes(value.get_state().numpy())
     if isinstance(value, np.random.Generator):
-        return pickle.dumps(value.bit_generator.state)
+        return value.bit_generator.state
     if isinstance(value, np.random.RandomState):
-        return pickle.dumps(value.get_state(legacy=False))
+        return value.get_state(legacy=False)
     return repr(value.getstate()) if type(value) is random.Random else None
 
 
@@ -130,7 +129,9 @@ def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401 (what an attribute hol
 
 
 def same_numbers(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same numbers; NaN is the same as NaN."""
+    """Whether two tensors hold the same numbers; NaN is the same as NaN, of sparse ones the form is compared."""
+    if one.layout is not torch.strided:
+        return one.layout is other.layout and one.shape == other.shape
     if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
         return False
     return bool(((one == other) | ((one != one) & (other != other))).all())
