@@ -87,6 +87,24 @@ def test_the_sum_over_paths_is_that_of_one_example_after_the_other():
     assert crossing(np.array([-1, -1, -1]), looks, alpha) == 0.0
 
 
+@pytest.mark.parametrize("n", [1, 70, 300, 1000])
+@pytest.mark.parametrize("alpha", [1e-6, 0.01, 0.5, 0.999])
+def test_however_small_it_is_never_below_the_sum_over_paths(n, alpha):
+    rng = np.random.default_rng(n)
+    for _ in range(20):
+        looks = np.unique(rng.integers(1, n + 1, 4))
+        most = np.minimum(np.maximum.accumulate(rng.integers(-1, max(2, n // 3), len(looks))), looks)
+        chance, crossed, before = np.ones(1), 0.0, 0
+        for look, limit in zip(looks, most, strict=True):
+            step = binom.pmf(np.arange(look - before + 1), look - before, alpha)
+            chance, before = np.convolve(chance, step), look
+            crossed += chance[: limit + 1].sum()
+            chance[: limit + 1] = 0
+        # the smallest here are of the size of 1e-300, and each counts
+        found = crossing(most, looks, alpha)
+        assert crossed * (1 - 1e-9) - 1e-307 <= found <= crossed * (1 + 1e-9) + 1e-39
+
+
 @pytest.mark.parametrize(
     ("n", "alpha", "delta"), [(300, 0.1, 0.05), (1000, 0.02, 0.1), (5000, 0.03, 0.05), (64, 0.1, 0.01)]
 )

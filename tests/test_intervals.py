@@ -69,6 +69,9 @@ def test_intervals_of_shares_do_not_leave_them():
     inside = over_seeds([0.4, 0.5, 0.45, 0.5, 0.41], within=(0, 1))
     assert inside == over_seeds([0.4, 0.5, 0.45, 0.5, 0.41])
     assert over_seeds([1.0, 0.5, 1.0], within=(0, 1)) == over_seeds([1.0, 0.5, 1.0]), "a range ends at values"
+    values = [-0.1, 0.1, 0.2, 0.3, 0.9]
+    assert over_seeds(values, within=(0, 1)) == over_seeds(values), "0 is no end of what goes below it"
+    assert over_seeds([2 - v for v in values], within=(0, 2)) == over_seeds([2 - v for v in values])
     rounded = over_seeds([1 + 1e-12] * 5, within=(0, 1))
     assert rounded.lo <= rounded.value <= rounded.hi
 

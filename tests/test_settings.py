@@ -99,6 +99,7 @@ def test_any_setting_changes_the_id():
         ('declared = { method = "magnitude" }', "", r"declared' is missing: .* method = \.\.\. \(name of the"),
         ('name = "small"', "", "'name' is missing: write name = ..., the study's name"),
         ("[certification]", '[[methods]]\nsparsities = [0.5]\n[certification]', "name = ..., its name in files"),
+        ('score = "random"', 'score = "random"\nretraining = 3', r"methods\[1\].retraining: input should be .*got 3"),
         ("[certification]", '[data]\noptions = { seed = 2020-01-01 }\n[certification]', "options: seed must.*2020"),
         ("[certification]", '[data]\noptions = { a = [1, { b = nan }] }\n[certification]', r"a.1.b must.*got nan"),
         ("[certification]", "[training]\nlr = inf\n[certification]", "training.lr: .*finite number; got inf$"),

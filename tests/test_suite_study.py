@@ -375,6 +375,7 @@ def test_every_measure_is_within_what_it_can_be(results):
         "corruption.fog.ce": (0, math.inf),
         "corruption.relative_mce": (-math.inf, math.inf),
         "calibration.kce_squared": (-math.inf, math.inf),
+        "layers.head.cka": (-math.inf, math.inf),
         "nominal.agreement": (0, 1),
         "nominal.l2": (0, math.inf),
         "attack.4.pgd": (0, 1),

@@ -241,6 +241,38 @@ def test_notes_that_were_edited_or_name_other_examples_are_refused(lone, tmp_pat
         other.trained_on()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.pop("chosen"), r"notes inside: .* is not a description .*'chosen'"),
+        (lambda about: about.update(chosen=[1]), "notes inside: .* is not a description"),
+        (lambda about: about["chosen"]["task"].update(options=[1]), r"options that are no table; got \[1\]"),
+        (lambda about: about["chosen"]["task"].update(fingerprints="a"), "fingerprints that are no table; got 'a'"),
+    ],
+)
+def test_notes_of_another_form_are_refused_in_one_line_whoever_sealed_them(lone, tmp_path, change, message):
+    def sealed(about):
+        del about["seal"]
+        change(about)
+        return json.dumps(about | {"seal": team_folders._seal(about)})
+
+    with pytest.raises(PrudentError, match=message):
+        artefact(rewritten(lone[0], tmp_path / "a.onnx", sealed))
+
+
+def test_a_file_with_two_origins_is_refused(lone, tmp_path):
+    import onnx
+
+    proto = onnx.load(str(lone[0]))
+    about = json.loads(next(entry.value for entry in proto.metadata_props if entry.key == "prudent.team"))
+    about["chosen"]["task"] = "some other"
+    del about["seal"]
+    proto.metadata_props.add(key="prudent.team", value=json.dumps(about | {"seal": team_folders._seal(about)}))
+    onnx.save(proto, str(tmp_path / "two.onnx"))
+    with pytest.raises(BadInput, match="'prudent.team' stands for two"):
+        artefact(str(tmp_path / "two.onnx"))
+
+
 def test_the_file_beside_a_description_of_another_team_keeps_its_own_origin(lone, tmp_path):
     alone, team = lone
     about = json.loads((team / "team.json").read_text())

@@ -190,8 +190,11 @@ def _task_of_team(folder: Path) -> Callable[[], Data] | None:
 def _task_of(chosen: Mapping[str, Any], name: str) -> Callable[[], Data] | None:
     """The data set by which a team was chosen; None for one that is not prudent's own."""
     task = chosen.get("task")
-    if not isinstance(task, Mapping) or task.get("name") not in DATA:
+    if not isinstance(task, Mapping) or not isinstance(task.get("name"), str) or task["name"] not in DATA:
         return None
+    for key in ("options", "fingerprints"):
+        if not isinstance(task.get(key, {}), Mapping):
+            raise BadInput(f"{name} was chosen on {task['name']!r} with {key} that are no table; got {task[key]!r}")
     return partial(_same_data, task, name)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prudent.copying import duplicate
 from prudent.dropout_draws import Sampler, check_halves, sample_halves, sample_parts, sample_passes
@@ -223,8 +224,10 @@ def _by_example(module: nn.Module) -> bool:
     folder, _, file = type(module).__module__.rpartition(".")
     plain = folder == "torch.nn.modules" and file in PLAIN and not isinstance(module, ACROSS)
     flat = type(module) is nn.Flatten and module.start_dim == 1
-    hooked = bool(module._forward_hooks or module._forward_pre_hooks)
-    return (plain or flat or type(module) is nn.Identity) and not hooked
+    changed = bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    # without moments of its own it takes those of the batch, in evaluation mode too
+    across = isinstance(module, _BatchNorm) and module.running_mean is None
+    return (plain or flat or type(module) is nn.Identity) and not changed and not across
 
 
 def _with_part(parts: Sequence[nn.Module], head: nn.Module, before: nn.Module) -> list[nn.Module]:

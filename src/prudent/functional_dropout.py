@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from prudent.copying import duplicate
 from prudent.dropout_sources import drops
 from prudent.network import logits_of
+from prudent.side_effects import attributes_kept, attributes_of, same_numbers, written
 
 APART = 1e-3
 """How far, of the largest logit, two computations of the same numbers may lie apart."""
@@ -69,8 +71,10 @@ def find_dropouts(model: nn.Module, inputs: Tensor) -> Dropouts:
 
     A module with functional dropout is switched on by its training mode, which may do other things as well. So it is
     tried, on a copy: in training mode, with every dropout at rate 0, it must say what it says in evaluation mode, draw
-    no random number and write to no buffer. All modules with code of their own are tried together, else those that
-    call dropout, class by class. Modules for which that does not hold are left out, and named.
+    no random number, write to no parameter or buffer, and leave nothing else behind that evaluation mode does not
+    leave as well (a count, a line in a list, the state of a generator of its own). All modules with code of their
+    own are tried together, else those that call dropout, class by class. Modules for which that does not hold are
+    left out, and named.
 
     Args:
         model: not changed.
@@ -109,13 +113,15 @@ class _Pass:
         answer: the logits; None where it did not run.
         on: module -> how many calls of dropout with a rate above 0 it made that were switched on.
         off: those that were switched off.
-        still: whether no random numbers were drawn and no buffer was written to.
+        still: whether no random numbers were drawn and no parameter or buffer was written to.
+        left: the other attributes of modules that were written to.
     """
 
     answer: Tensor | None
     on: Counter[str]
     off: Counter[str]
     still: bool
+    left: frozenset[str]
 
 
 def _provable(
@@ -125,7 +131,9 @@ def _provable(
 
     def holds(names: Sequence[str]) -> bool:
         found = _pass(trial, names, inputs)
-        if found.answer is None or plain.answer is None or not found.still or found.answer.shape != plain.answer.shape:
+        if found.answer is None or plain.answer is None or found.answer.shape != plain.answer.shape:
+            return False
+        if not found.still or not found.left <= plain.left:
             return False
         return bool((found.answer - plain.answer).abs().max() <= APART * plain.answer.abs().max())
 
@@ -139,12 +147,13 @@ def _provable(
 
 def _pass(trial: nn.Module, training: Sequence[str], inputs: Tensor) -> _Pass:
     modules = [trial.get_submodule(name) for name in training]
-    buffers = {name: buffer.clone() for name, buffer in trial.named_buffers()}
+    tensors, attributes = {name: tensor.clone() for name, tensor in _tensors(trial)}, attributes_of(trial)
     answer = None
     with ExitStack() as stack:
         path = stack.enter_context(_followed(trial))
         before = stack.enter_context(_random_states())
-        stack.callback(_give_back, trial, buffers)
+        stack.callback(_give_back, trial, tensors)
+        stack.enter_context(attributes_kept(trial))
         stack.callback(_set_training, modules, on=False)
         _set_training(modules, on=True)
         calls = _Calls(path)
@@ -153,9 +162,16 @@ def _pass(trial: nn.Module, training: Sequence[str], inputs: Tensor) -> _Pass:
                 answer = logits_of(trial, inputs.clone())
         except Exception:  # noqa: BLE001 (a network that does not train is no error: it is only asked)
             answer = None
-        after = dict(trial.named_buffers())
-        same = after.keys() == buffers.keys() and all(_equal(after[name], old) for name, old in buffers.items())
-        return _Pass(answer, calls.on, calls.off, same and _states_equal(before, _states()))
+        after = dict(_tensors(trial))
+        same = after.keys() == tensors.keys() and all(same_numbers(after[name], old) for name, old in tensors.items())
+        left = written(attributes, attributes_of(trial))
+        return _Pass(answer, calls.on, calls.off, same and _states_equal(before, _states()), left)
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not is_lazy(tensor):  # which has no numbers before the first pass
+            yield name, tensor
 
 
 @dataclass(eq=False)
@@ -212,6 +228,8 @@ def _followed(model: nn.Module) -> Iterator[list[str]]:
 
     handles = []
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks, and its functions of dropout are not seen
+            continue
         handles.append(module.register_forward_pre_hook(lambda *_, name=name: path.append(name)))
         handles.append(module.register_forward_hook(left, always_call=True))
     try:
@@ -246,14 +264,11 @@ def _states_equal(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return torchs and one[1] == other[1] and numpys
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-
-
-def _give_back(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    for name, buffer in model.named_buffers():
-        if name in buffers and buffer.shape == buffers[name].shape:
-            buffer.copy_(buffers[name])
+def _give_back(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in _tensors(model):
+            if name in tensors and tensor.shape == tensors[name].shape:
+                tensor.copy_(tensors[name])
 
 
 def _set_training(modules: Sequence[nn.Module], *, on: bool) -> None:

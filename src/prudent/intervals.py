@@ -14,6 +14,9 @@ from prudent.wording import percent, plural
 FEWEST = 5
 """Seeds from which on an interval of their mean says something."""
 
+ROUNDING = 1e-6
+"""A value may lie so far beyond what its measure can take, and still mean the end of it."""
+
 
 def upper_limit(k: int, n: int, *, delta: float = 0.05) -> float:
     """One-sided Clopper-Pearson upper limit of a proportion: with probability >= 1 - delta it is not below the truth.
@@ -119,7 +122,8 @@ def over_seeds(
         values: one number for each seed, at least one.
         better: which direction is better.
         within: the numbers that the measure can take, (0, 1) for a share. Their mean lies there too, so an interval
-            that is cut off there covers it exactly as often.
+            that is cut off there covers it exactly as often. An end that a value goes beyond, by more than a rounding,
+            is none, and nothing is cut off there.
 
     Raises:
         BadInput: no value.
@@ -129,8 +133,9 @@ def over_seeds(
     found = _mean(values, better)
     if found.lo is None or found.hi is None:
         return found
-    # a value may be beyond by a rounding
-    least, most = min(within[0], *values), max(within[1], *values)
+    low, high = min(values), max(values)
+    least = min(within[0], low) if low >= within[0] - ROUNDING else -math.inf
+    most = max(within[1], high) if high <= within[1] + ROUNDING else math.inf
     cut = [f"{end:g}" for end, off in ((least, found.lo < least), (most, found.hi > most)) if off]
     name = found.interval + (f", cut off at {' and '.join(cut)}" if cut else "")
     lo, hi = max(found.lo, least), min(found.hi, most)

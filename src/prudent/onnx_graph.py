@@ -120,10 +120,18 @@ def annotated(content: bytes, notes: Mapping[str, str]) -> bytes:
 
 
 def notes_of(content: bytes) -> dict[str, str]:
-    """The notes inside of an ONNX file, its own and those of whoever made it."""
+    """The notes inside of an ONNX file, its own and those of whoever made it.
+
+    Raises:
+        BadInput: two that say different things under one key.
+    """
     import onnx
 
-    return {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+    notes: dict[str, str] = {}
+    for entry in onnx.load_from_string(content).metadata_props:
+        if notes.setdefault(entry.key, entry.value) != entry.value:
+            raise BadInput(f"an ONNX file says one thing under each key of its metadata; {entry.key!r} stands for two")
+    return notes
 
 
 def check_whole(content: bytes, name: str) -> None:

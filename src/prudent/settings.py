@@ -129,7 +129,11 @@ class Settings(Table):
             given["retraining"] = again = {**base, **again}
             methods = given.get("methods")
             if isinstance(methods, list) and all(isinstance(m, dict) for m in methods):
-                given["methods"] = [{**m, "retraining": {**again, **m.get("retraining", {})}} for m in methods]
+                # what is no table is left to be refused in its place
+                given["methods"] = [
+                    {**m, "retraining": {**again, **own}} if isinstance(own := m.get("retraining", {}), dict) else m
+                    for m in methods
+                ]
         return given
 
     @model_validator(mode="after")

@@ -20,10 +20,10 @@ HIGHER = ("auroc", "aupr_ood", "aupr_id", "agreement", "brier_resolution", "cove
           "p_consistency", "p_spiegelhalter")  # fmt: skip
 SHARES = ("error", "agreement", "linf", "ece", "ece_equal_mass", "ece_sweep", "ece_classwise", "ece_top_label",
           "ece_smooth", "ece_after_temperature", "brier_uncertainty", "p_consistency", "p_spiegelhalter")  # fmt: skip
-"""Beside those of strangers, attacks, layers and silence: none goes above 1."""
+"""Beside those of strangers, attacks and silence: none goes above 1."""
 
-SIGNED = ("ece_debiased_squared", "kce_squared", "relative_mce")
-"""The first two are estimates without bias, which may fall below 0."""
+SIGNED = ("ece_debiased_squared", "kce_squared", "cka", "relative_mce")
+"""The first three are of estimates without bias, which may fall below 0; such a CKA may also exceed 1."""
 
 NEITHER = ("temperature", "brier_uncertainty")
 
@@ -100,7 +100,7 @@ def possible(key: str) -> tuple[float, float]:
     last = key.rpartition(".")[2]
     if last in SIGNED:
         return -math.inf, math.inf
-    share = key.startswith(("strangers.", "attack.", "layers.", "selective.")) or last in SHARES
+    share = key.startswith(("strangers.", "attack.", "selective.")) or last in SHARES
     return 0.0, 1.0 if share or key == "calibration.mce" else math.inf
 
 

@@ -169,6 +169,7 @@ def _described(content: bytes) -> dict[str, Any]:
         about = dict(json.loads(content))
         seal, schema = about.pop("seal"), int(about["schema"])
         named = {str(entry["name"]): dict(entry["files"]) for entry in about["members"]}
+        about["chosen"] = dict(about["chosen"])
     except (ValueError, KeyError, TypeError) as error:
         raise PrudentError(f"{TEAM} is not a description written by prudent ({reason(error)})") from error
     if schema > SCHEMA:

@@ -121,8 +121,9 @@ def crossing(most: Looks, looks: Looks, alpha: float) -> float:
     steps = {width: _step(width, alpha, states) for width in set(between.tolist())}
     for width, limit in zip(between.tolist(), most.tolist(), strict=True):
         step, rare = steps[width]
+        crossed += rare * float(chance.sum())
         chance, gone = _trimmed(np.convolve(chance, step)[: states - first])
-        crossed += gone + rare
+        crossed += gone
         inside = max(0, min(limit + 1 - first, len(chance)))
         crossed += float(chance[:inside].sum())
         chance, first = chance[inside:], first + inside
@@ -135,16 +136,18 @@ def _step(examples: int, alpha: float, states: int) -> tuple[Float64[np.ndarray,
     """P(k of so many examples are lost), for k below `states`, without counts that hardly occur, and their chance."""
     k = np.arange(min(examples + 1, states), dtype=np.float64)
     chance = np.asarray(np.exp(log_pmf(k, float(examples), alpha)))
-    likely, rare = _trimmed(chance)
-    return (likely, rare) if len(likely) else (chance, 0.0)
+    return _trimmed(chance)
 
 
 def _trimmed(chance: Float64[np.ndarray, " k"]) -> tuple[Float64[np.ndarray, " j"], float]:
     """Without the highest counts that hardly occur, and their chance: it is taken for crossed, which is too much."""
     above = np.cumsum(chance[::-1])
-    cut = int(np.searchsorted(above, 1e-40, side="right"))
+    # of what is left: where nearly everything is above the last limit already, the rest is the whole p-value
+    cut = int(np.searchsorted(above, 1e-40 * above[-1], side="right"))
+    if cut in (0, len(chance)):
+        return chance, 0.0
     # what is far below matters for small p-values, and is kept
-    return chance[: len(chance) - cut], 0.0 if cut in (0, len(chance)) else float(above[cut - 1])
+    return chance[: len(chance) - cut], float(above[cut - 1])
 
 
 def _as_good(losses: Float64[np.ndarray, " m"], looks: Looks) -> Looks | None:
