@@ -138,3 +138,29 @@ class Again(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.view(-1, self.channels, *x.shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("function", "run"),
+    [
+        (lambda y: nn.functional.instance_norm(parts(6, 2, 2)(y)), 4),
+        (lambda y: nn.functional.max_pool2d(parts(6, 2, 2)(y), 2), 4),
+        (lambda y: nn.functional.pixel_shuffle(parts(4, 3, 2)(y), 2), 24),
+        (lambda y: nn.functional.pixel_shuffle(parts(12, 2, 1)(y), 2), 8),
+    ],
+)
+def test_maps_of_a_linear_layer_go_as_wholes(function, run: int):
+    width = function(torch.ones(2, 24)).flatten(1).shape[1]
+    model = Around(lambda y: function(y).flatten(1), (5, 24, width, 3))
+    if run == 24:  # one map is all there is
+        assert {layer.name: layer.exact for layer in diagnose(model, torch.randn(4, 5)).layers}["first.weight"] == 0
+        return
+    kept = cut(model, torch.randn(4, 5), sparsity=0.4).plan.slices["first.weight"].dims[0].tolist()
+    assert kept == [run * k + i for k in sorted({one // run for one in kept}) for i in range(run)]
+    assert len(kept) < 24
+
+
+def test_a_group_for_each_channel_goes_with_it():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(6, 6), nn.ReLU(), nn.Conv2d(6, 2, 1))
+    small = cut(model, torch.randn(2, 3, 7, 7))
+    assert (small.model[1].num_groups, small.model[1].num_channels) == (3, 3)

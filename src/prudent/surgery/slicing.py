@@ -157,7 +157,8 @@ def _sizes(module: nn.Module, own: Mapping[str, Slice]) -> dict[str, Any]:
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and shape is not None:
         return {"normalized_shape": tuple(shape)}
     if isinstance(module, nn.GroupNorm) and shape is not None:
-        return {"num_channels": shape[0]}
+        alone = module.num_groups == module.num_channels  # each channel is a group
+        return {"num_channels": shape[0], "num_groups": shape[0] if alone else module.num_groups}
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and shape is not None:
         return {"embedding_dim": shape[1], "num_embeddings": shape[0]}
     if isinstance(module, nn.PReLU) and shape is not None:
