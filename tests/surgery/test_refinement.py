@@ -58,6 +58,10 @@ def test_what_is_even_in_rows_is_even_in_all_groups(data: st.DataObject):
         ([divided([6, 6]), divided([3, 3, 3, 3])], [(4, 3)]),
         ([divided([6, 6]), (frozenset([1, 2, 7, 8]), frozenset([3, 4, 9, 10]))], [(6, 2)]),
         ([divided([5, 5]), (frozenset([1, 2]), frozenset([6, 7]))], [(2, 2), (2, 3)]),  # even by size: longer rows
+        (  # parts of 6, 6, 4, 4 and 4
+            [divided([12, 12]), divided([6, 6]), tuple(frozenset(range(a, a + 4)) for a in (13, 17, 21))],
+            [(12, 2)],
+        ),
         ([divided([3, 3]), divided([2, 2, 2])], []),  # rows of one, all of which would go
         ([divided([4, 2])], []),  # never even
     ],
