@@ -25,7 +25,7 @@ from prudent.surgery.proving import CONSTANTS
 from prudent.surgery.restoring import restore_modules
 from prudent.surgery.shadow import Shadow
 from prudent.surgery.signature import signature_of
-from prudent.surgery.slicing import left
+from prudent.surgery.slicing import groups_left, left
 from prudent.surgery.tracing import Trace, walk
 
 
@@ -278,9 +278,12 @@ def _rewrite_groups(node: fx.Node, sizes: Mapping[str, Any], traced: Trace) -> N
     at = schema.index("groups")
     groups = node.args[at] if at < len(node.args) else 1
     weight = node.all_input_nodes[1].name
-    before = traced.shadows[weight].shape
-    if isinstance(groups, int) and groups > 1 and before[1] == 1:
-        node.update_arg(at, sizes[weight][0] // (before[0] // groups))
+    if isinstance(groups, int) and groups > 1:
+        transposed = "transpose" in operation(node) or (
+            "transposed" in schema and node.args[schema.index("transposed")]
+        )
+        before, after = traced.shadows[weight].shape, sizes[weight]
+        node.update_arg(at, groups_left(before, after, groups, transposed=bool(transposed)))
 
 
 def _take_state(graph: fx.GraphModule, small: nn.Module) -> None:

@@ -89,24 +89,30 @@ def without(shadow: Shadow, dims: Sequence[int]) -> tuple[Field, ...]:
     return tuple(field for field in shadow.fields if not gone & set(field.live))
 
 
-def fused(ledger: Ledger, shadow: Shadow, dims: Sequence[int]) -> Shadow:
+def fused(ledger: Ledger, shadow: Shadow, dims: Sequence[int], *, whole: bool = True) -> Shadow:
     """The tensor whose labels go together along these dimensions, where something else tells them apart.
 
     A layer's outputs that are viewed as (channels, height, width) can so be removed by whole channels.
+
+    Args:
+        ledger: gets what is learnt.
+        shadow: the tensor.
+        dims: along which labels go together.
+        whole: also labels of rows that lie along them: else any of a row may go, equally many of each.
     """
     ndim = len(shadow.shape)
     over = {d % ndim for d in dims}
     fields: list[Field] = []
     for field in shadow.fields:
         here = over & set(field.live)
-        if not here or here == set(field.live):
+        if not here or here == set(field.live) or (not whole and field.inner in here):
             fields.append(field)
-        elif not field.rows:
+        else:
             first = field.labels
             for d in here:
                 first = first.take([0], axis=d)
             ledger.unite(field.labels, np.broadcast_to(first, field.labels.shape))
-            fields.append(Field(first, None if field.inner in here else field.inner))
+            fields.append(Field(first, None if field.inner in here else field.inner, field.rows))
     return replace(shadow, fields=_distinct(ledger, fields))
 
 

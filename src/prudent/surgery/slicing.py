@@ -157,7 +157,8 @@ def _sizes(module: nn.Module, own: Mapping[str, Slice]) -> dict[str, Any]:
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and shape is not None:
         return {"normalized_shape": tuple(shape)}
     if isinstance(module, nn.GroupNorm) and shape is not None:
-        return {"num_channels": shape[0]}
+        alone = module.num_groups == module.num_channels  # each channel is a group
+        return {"num_channels": shape[0], "num_groups": shape[0] if alone else module.num_groups}
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and shape is not None:
         return {"embedding_dim": shape[1], "num_embeddings": shape[0]}
     if isinstance(module, nn.PReLU) and shape is not None:
@@ -179,10 +180,14 @@ def _convolution_sizes(module: Any, before: Sequence[int], after: Sequence[int])
     transposed = bool(module.transposed)
     first = "in_channels" if transposed else "out_channels"
     second = "out_channels" if transposed else "in_channels"
-    groups = int(module.groups)
-    if groups > 1 and before[1] == 1:  # depthwise: a group for each channel
-        groups = after[0] // (before[0] // groups)
+    groups = groups_left(before, after, int(module.groups), transposed=transposed)
     return {first: after[0], second: after[1] * groups, "groups": groups}
+
+
+def groups_left(before: Sequence[int], after: Sequence[int], groups: int, *, transposed: bool) -> int:
+    """How many groups a convolution has, by the sizes of its weight: fewer only if each input is one (depthwise)."""
+    depthwise = before[0] == groups if transposed else before[1] == 1
+    return after[0] * groups // before[0] if groups > 1 and depthwise else groups
 
 
 def attention_attributes(model: nn.Module, plan: Plan, traced: Trace, gone: np.ndarray) -> dict[str, dict[str, Any]]:

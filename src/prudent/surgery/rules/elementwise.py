@@ -109,19 +109,17 @@ def reduction(call: Call) -> Shadow | tuple[Shadow, ...]:
 
 
 def _reduced(call: Call) -> Shadow:
-    x = call.x
-    given = call.given.get("dim")
-    dims = list(range(len(x.shape))) if given is None or given == [] else given
-    dims = [d % len(x.shape) for d in (dims if isinstance(dims, (list, tuple)) else [dims])]
+    given, ndim = call.given.get("dim"), len(call.x.shape)
+    dims = list(range(ndim)) if given is None or given == [] else given
+    dims = [d % ndim for d in (dims if isinstance(dims, (list, tuple)) else [dims])]
+    added = call.x.zero and call.name in ("sum", "mean", "var", "std", "var_mean", "linalg_vector_norm")
+    x = fused(call.ledger, call.x, dims, whole=not added)
     own = [field for field in x.fields if set(field.live) & set(dims)]
-    if call.name == "sum" and x.zero:
-        pass
-    elif call.name in ("mean", "var", "std", "var_mean", "linalg_vector_norm") and x.zero:
+    if added:
         for field in own:
-            if call.name != "linalg_vector_norm":
+            if call.name not in ("sum", "linalg_vector_norm"):
                 call.ledger.change(field.labels, f"{call.name} over this dimension")
     else:
-        x = fused(call.ledger, x, dims)
         freeze(call.ledger, x, f"{call.name} over this dimension", dims)
     left = without(x, dims)
     if len(call.shape) == len(x.shape):
