@@ -25,20 +25,15 @@ def signature_of(model: nn.Module, example: Example) -> object:
         if value is not None
     )
     held = {id(module) for _, module in paths}
-    modules = tuple(
-        (
-            path,
-            type(module),
-            tuple(
-                [
-                    (k, (type(v), v) if type(v) in ATOMS else _told(v, held))
-                    for k, v in vars(module).items()
-                    if k not in NOT_TOLD and not (k in HOOKS and not v)
-                ]
-            ),
-        )
-        for path, module in paths
-    )
+    modules: list[object] = []  # one row of all: thousands of small tuples would keep the garbage collector busy
+    for path, module in paths:
+        modules += (path, type(module))
+        for key, value in vars(module).items():
+            if type(value) in ATOMS:
+                if key != "training":
+                    modules += (key, type(value), value)
+            elif key not in NOT_TOLD and not (key in HOOKS and not value):
+                modules += (key, _told(value, held))
     return given, str(spec), state, modules
 
 
@@ -62,6 +57,8 @@ def _told(value: object, held: set[int], depth: int = 0) -> object:
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype
     if isinstance(value, (list, tuple)):
+        if ATOMS.issuperset(map(type, value)):
+            return type(value), repr(value)
         return type(value), [_told(part, held, depth) for part in value]
     if isinstance(value, dict):
         return type(value), [(repr(key), _told(part, held, depth)) for key, part in value.items()]
