@@ -197,19 +197,18 @@ def apply_plan(model: nn.Module, plan: Plan) -> nn.Module:
             kept = one.copied(tensor.detach())
             cut[id(tensor)] = nn.Parameter(kept, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else kept
     small = duplicate(model, instead=cut)
-    there = tensors_of(small)
+    there = dict(modules_by_path(small))
     for name in plan.slices:
-        new = cut[id(whole[name])]
-        if there[name] is not new:  # modules that say themselves how they are copied may have copied the whole one
-            path, _, key = name.rpartition(".")
-            module = small.get_submodule(path)
-            holder: dict[str, Any] = module._parameters if key in module._parameters else module._buffers
-            holder[key] = new
+        path, _, key = name.rpartition(".")
+        module = there[path]
+        holder: dict[str, Any] = module._parameters if key in module._parameters else module._buffers
+        # modules that say themselves how they are copied may have copied the whole one
+        holder[key] = cut[id(whole[name])]
     for path, values in plan.attributes.items():
-        module = small.get_submodule(path)
+        module = there[path]
         for key, value in values.items():
             setattr(module, key, tuple(value) if isinstance(value, list) else value)
-    for module in small.modules():
+    for module in there.values():
         if isinstance(module, nn.RNNBase):
             module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
     return small

@@ -122,10 +122,14 @@ def _rectangle(keep: np.ndarray, field: Field) -> list[int]:
 
 def _with_tied(state: Mapping[str, Any], slices: Mapping[str, Slice]) -> dict[str, Slice]:
     """A tied parameter is cut under each of its names."""
-    names: dict[object, list[str]] = {}
+    starts: dict[int, list[str]] = {}
     for name, value in state.items():
-        place = (value.data_ptr(), tuple(value.shape), value.stride()) if value.numel() else name
-        names.setdefault(place, []).append(name)
+        if value.numel():
+            starts.setdefault(value.data_ptr(), []).append(name)
+    names: dict[object, list[str]] = {}
+    for start, here in starts.items():
+        for name in here if len(here) > 1 else ():
+            names.setdefault((start, tuple(state[name].shape), state[name].stride()), []).append(name)
     together = {name: same for same in names.values() for name in same}
     return {other: own for name, own in slices.items() for other in together.get(name, [name])}
 
@@ -197,8 +201,12 @@ def attention_attributes(model: nn.Module, plan: Plan, traced: Trace, gone: np.n
     """
     found: dict[str, dict[str, Any]] = {}
     families = traced.families
+    of_class: dict[type[nn.Module], set[str]] = {}
     for path, module in modules_by_path(model):
-        said = [key for key in HEAD_COUNTS if key in vars(module) or hasattr(type(module), key)]
+        kind = type(module)
+        if kind not in of_class:
+            of_class[kind] = {key for key in HEAD_COUNTS if hasattr(kind, key)}
+        said = [key for key in HEAD_COUNTS if key in vars(module) or key in of_class[kind]]
         count = next((key for key in said if isinstance(getattr(module, key, None), int)), None)
         if count is None or isinstance(module, nn.MultiheadAttention):
             continue
