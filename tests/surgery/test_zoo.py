@@ -116,7 +116,11 @@ def test_every_removable_layer_is_heard_in_the_output(case: Case):
 
 
 @assigned
-@cases
+@pytest.mark.parametrize(
+    "case",
+    # each third of them always: what is held here is what the other tests of the zoo rest on
+    [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if i % 3 else []) for i, case in enumerate(CASES)],
+)
 def test_a_case_exports_as_it_says_and_its_graph_computes_the_same(case: Case):
     model = case.build().eval()
     expected = outputs(model, case)
