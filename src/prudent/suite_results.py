@@ -18,8 +18,9 @@ from prudent.suite_answers import Address, Answers
 
 HIGHER = ("auroc", "aupr_ood", "aupr_id", "agreement", "brier_resolution", "coverage_at_1_percent", "cka",
           "p_consistency", "p_spiegelhalter")  # fmt: skip
-SHARES = ("error", "agreement", "linf", "ece", "ece_equal_mass", "ece_sweep", "ece_classwise", "ece_top_label",
-          "ece_smooth", "ece_after_temperature", "brier_uncertainty", "p_consistency", "p_spiegelhalter")  # fmt: skip
+SHARES = ("error", "agreement", "l_infinity", "total_variation", "hellinger", "ece", "ece_equal_mass", "ece_sweep",
+          "ece_classwise", "ece_top_label", "ece_smooth", "ece_after_temperature", "brier_uncertainty", "p_consistency",
+          "p_spiegelhalter")  # fmt: skip
 """Beside those of strangers, attacks and silence: none goes above 1."""
 
 SIGNED = ("ece_debiased_squared", "kce_squared", "cka", "relative_mce")

@@ -58,6 +58,12 @@ def test_the_checklist_knows_what_the_suite_measured(tmp_path):
         for row in results["suite"]["rows"]:
             row["metrics"] = {k: v for k, v in row["metrics"].items() if not k.startswith("noise.")}
 
+    def without_images(results):
+        without_noise(results)
+        for row in results["suite"]["rows"]:
+            row["metrics"] = {k: v for k, v in row["metrics"].items() if not k.startswith("corruption.")}
+
+    assert states(without_images)["Noise"] == ("missing", "The suite could not measure them.")
     whole, part = states(with_suite), states(without_noise)
     assert whole["Noise"] == ("met", "")
     assert whole["Examples"] == ("met", "150 patches and 90 letters")

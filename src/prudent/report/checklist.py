@@ -208,7 +208,8 @@ def _shifts(run: Run) -> Point:
     measured = {key.split(".")[0] for row in rows for key in row["metrics"]}
     found = [kind for kind in ("corruption", "noise") if kind in measured]
     if not found:
-        return Point("missing", text, "Not part of this study: set evaluation.suite, or use prudent evaluate.")
+        why = "Not part of this study: set evaluation.suite, or use prudent evaluate."
+        return Point("missing", text, "The suite could not measure them." if rows else why)
     return Point("met" if len(found) == 2 else "partly", text, "" if len(found) == 2 else f"Only {found[0]}.")
 
 
